@@ -1,0 +1,24 @@
+#pragma once
+
+// Inside cluster/ only: faults on request, for tests of crash recovery.
+#include <string>
+
+namespace quench::cluster {
+
+// QUENCH_FAULT="STAGE:N:SIGNAL" or "STAGE:N:SIGNAL:RANK" in the environment, e.g.
+// "dictionary:3:KILL:1": the signal is raised in a process (of world rank RANK alone) right after
+// it has journalled its N-th record of that stage. SIGNAL: KILL, TERM, USR1, USR2, INT, SEGV, ABRT.
+class Fault {
+ public:
+  // Throws ConfigError when the variable cannot be understood.
+  Fault(const std::string& stage, int rank);
+  // Counts a journalled record of the stage, over the life of the process.
+  void after_record() const;
+
+ private:
+  std::string stage_;
+  int signal_ = 0;  // 0: none for this stage and rank
+  int record_ = 0;
+};
+
+}  // namespace quench::cluster

@@ -1,0 +1,35 @@
+# Finds libtorch as PyPI's torch wheel lays it out, without a CUDA toolkit (the wheel's own TorchConfig.cmake insists on one).
+# Searched: LIBTORCH_ROOT, CMAKE_PREFIX_PATH (the folder that holds include/ and lib/), .deps/libtorch/torch.
+# Defines Libtorch::torch. Also makes quench_torch_pch, whose precompiled header the torch targets reuse.
+if(QUENCH_CUDA)
+  set(_default ${PROJECT_SOURCE_DIR}/.deps/libtorch-cuda/torch)
+else()
+  set(_default ${PROJECT_SOURCE_DIR}/.deps/libtorch/torch)
+endif()
+find_path(LIBTORCH_INCLUDE_DIR ATen/ATen.h HINTS ${LIBTORCH_ROOT} ${_default} PATH_SUFFIXES include NO_CMAKE_SYSTEM_PATH)
+get_filename_component(_root "${LIBTORCH_INCLUDE_DIR}" DIRECTORY)
+find_library(LIBTORCH_CPU_LIBRARY torch_cpu HINTS ${_root} PATH_SUFFIXES lib)
+find_library(LIBTORCH_C10_LIBRARY c10 HINTS ${_root} PATH_SUFFIXES lib)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Libtorch
+  REQUIRED_VARS LIBTORCH_CPU_LIBRARY LIBTORCH_C10_LIBRARY LIBTORCH_INCLUDE_DIR
+  REASON_FAILURE_MESSAGE "run ./setup.sh, or give an existing one with -DCMAKE_PREFIX_PATH=/path/to/torch")
+
+if(Libtorch_FOUND AND NOT TARGET Libtorch::torch)
+  add_library(Libtorch::c10 SHARED IMPORTED)
+  set_target_properties(Libtorch::c10 PROPERTIES IMPORTED_LOCATION ${LIBTORCH_C10_LIBRARY})
+  add_library(Libtorch::cpu SHARED IMPORTED)
+  set_target_properties(Libtorch::cpu PROPERTIES IMPORTED_LOCATION ${LIBTORCH_CPU_LIBRARY})
+  add_library(Libtorch::torch INTERFACE IMPORTED)
+  target_include_directories(Libtorch::torch SYSTEM INTERFACE
+    ${LIBTORCH_INCLUDE_DIR} ${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include)
+  target_link_libraries(Libtorch::torch INTERFACE Libtorch::cpu Libtorch::c10)
+  # libtorch_cpu finds its CUDA runtime wheels through its own RUNPATH; the linker need not follow it.
+  target_link_options(Libtorch::torch INTERFACE -Wl,--allow-shlib-undefined)
+
+  file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "")
+  add_library(quench_torch_pch STATIC ${CMAKE_BINARY_DIR}/torch_pch.cpp)
+  target_link_libraries(quench_torch_pch PUBLIC quench_options Libtorch::torch)
+  target_precompile_headers(quench_torch_pch PUBLIC <ATen/ATen.h> <nlohmann/json.hpp>)
+endif()

@@ -1,0 +1,79 @@
+#include "pipeline/configuration.hpp"
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/parsers.hpp>
+#include <fstream>
+
+namespace quench::pipeline {
+
+namespace {
+
+void describe(RunOptions& options, OptionTable& table) {
+  table.add("run.model", options.model, "model directory, as Hugging Face writes it");
+  table.add("run.catalog", options.catalog, "catalog directory (docs/catalog.md)");
+  table.add("run.directory", options.directory, "run directory: intermediates, journals, report");
+  table.add("run.export_to", options.export_to,
+            "where the erased model goes; auto: DIRECTORY/model; none: nowhere");
+  table.add("run.group_size", options.group_size, "ranks that share one task", {1, 4096});
+  table.add("run.threads", options.threads,
+            "intra-op threads of a rank; 0: its share of the node's cores", {0, 1024});
+  table.add("run.time_limit", options.time_limit,
+            "minutes after which the run stops with a checkpoint; 0: none", {0, 1e6});
+}
+
+}  // namespace
+
+Configuration::Configuration() {
+  describe(run, table_);
+  describe(corpus, table_);
+  describe(dictionary, table_);
+  describe(selection, table_);
+  describe(erasure, table_);
+  describe(evaluation, table_);
+  describe(relearning, table_);
+}
+
+void Configuration::read_file(const std::filesystem::path& file) {
+  namespace po = boost::program_options;
+  std::ifstream stream(file);
+  if (!stream || std::filesystem::is_directory(file)) {
+    throw ConfigError(file.string() + ": cannot read the configuration file");
+  }
+  const po::options_description none;
+  Problems problems;
+  try {
+    const auto parsed = po::parse_config_file(stream, none, /*allow_unregistered=*/true);
+    for (const auto& option : parsed.options) {
+      try {
+        table_.set(option.string_key, option.value.empty() ? "" : option.value.front());
+      } catch (const ConfigError& error) {
+        problems.add(file.string(), error.what());
+      }
+    }
+  } catch (const po::error& error) {
+    throw ConfigError(file.string() + ": " + error.what());
+  }
+  problems.throw_if_any<ConfigError>("configuration:");
+}
+
+void Configuration::set(const std::string& assignment) {
+  const auto equals = assignment.find('=');
+  if (equals == std::string::npos) {
+    throw ConfigError("--set " + assignment + ": expected key=value");
+  }
+  table_.set(assignment.substr(0, equals), assignment.substr(equals + 1));
+}
+
+void Configuration::validate() const {
+  Problems problems;
+  table_.validate(problems);
+  const auto required = [&](const char* key, const std::string& value) {
+    if (value.empty()) problems.add(key, "missing; set it in the configuration or with --set");
+  };
+  required("run.model", run.model);
+  required("run.catalog", run.catalog);
+  required("run.directory", run.directory);
+  problems.throw_if_any<ConfigError>("configuration:");
+}
+
+}  // namespace quench::pipeline

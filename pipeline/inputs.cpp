@@ -1,0 +1,112 @@
+#include "pipeline/inputs.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "cluster/collectives.hpp"
+#include "cluster/hash.hpp"
+#include "model/memory.hpp"
+
+namespace quench::pipeline {
+
+using nlohmann::json;
+
+namespace {
+
+json to_json(const std::vector<corpus::ConceptEntry>& entries) {
+  json list = json::array();
+  for (const auto& entry : entries) {
+    list.push_back({entry.name, entry.hash, entry.aliases, entry.offset, entry.bytes,
+                    entry.sentences, entry.questions, entry.paragraphs});
+  }
+  return list;
+}
+
+std::vector<corpus::ConceptEntry> entries_from(const json& list) {
+  std::vector<corpus::ConceptEntry> entries;
+  for (const auto& item : list) {
+    entries.push_back({item[0], item[1], item[2], item[3], item[4], item[5], item[6], item[7]});
+  }
+  return entries;
+}
+
+// Calls `open` and keeps what it throws among the problems, so that all of them are told at once.
+template <typename Open>
+void attempt(Problems& problems, const std::string& what, const Open& open) {
+  try {
+    open();
+  } catch (const Error& error) {
+    problems.add(what, error.what());
+  }
+}
+
+void check_relearning_names(const Configuration& configuration,
+                            const std::vector<corpus::ConceptEntry>& concepts, Problems& problems) {
+  for (const auto& name : configuration.relearning.concepts) {
+    const bool there = std::any_of(concepts.begin(), concepts.end(),
+                                   [&](const auto& entry) { return entry.name == name; });
+    if (!there)
+      problems.add("relearning.concepts", "'" + name + "' is not among the run's concepts");
+  }
+}
+
+// The catalog's index is read once, by rank 0; every rank keeps the entries, nobody the records.
+std::vector<corpus::ConceptEntry> open_catalog(cluster::Communicator& world,
+                                               const Configuration& configuration,
+                                               Problems& problems) {
+  std::string index = "[]";
+  if (world.rank() == 0) {
+    attempt(problems, "run.catalog", [&] {
+      const auto entries = corpus::index_catalog(configuration.run.catalog);
+      index = to_json(corpus::choose_concepts(entries, configuration.corpus)).dump();
+    });
+  }
+  return entries_from(json::parse(cluster::broadcast_string(world, 0, index)));
+}
+
+std::string hash_concepts(const std::vector<corpus::ConceptEntry>& concepts) {
+  cluster::Sha256 hash;
+  for (const auto& entry : concepts) hash.field(entry.hash);
+  return hash.hex();
+}
+
+}  // namespace
+
+RunInputs open_inputs(cluster::Session& session, const Configuration& configuration) {
+  auto& world = session.world();
+  Problems problems;
+  std::optional<ModelDirectory> directory;
+  corpus::SharedText shared;
+  attempt(problems, "run.model", [&] { directory = open_model(configuration.run.model); });
+  attempt(problems, "run.catalog",
+          [&] { shared = corpus::read_shared(configuration.run.catalog); });
+  auto concepts = open_catalog(world, configuration, problems);
+  if (!concepts.empty()) check_relearning_names(configuration, concepts, problems);
+  cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
+
+  RunInputs inputs{std::move(*directory), std::move(concepts), std::move(shared), {}};
+  inputs.identity.configuration = configuration.table().values();
+  for (const auto& [file, hash] : hash_model_files(world, inputs.model)) {
+    inputs.identity.inputs["model/" + file] = hash;
+  }
+  inputs.identity.inputs["catalog/concepts"] = hash_concepts(inputs.concepts);
+  inputs.identity.inputs["catalog/shared"] = inputs.shared.hash;
+  return inputs;
+}
+
+void check_memory(cluster::Session& session, const Configuration& configuration,
+                  const RunInputs& inputs) {
+  constexpr std::int64_t dictionary_rows =
+      8192;  // tokens of a concept's and the neutral sentences: a few thousand
+  const auto& relearning = configuration.relearning;
+  const auto estimate =
+      model::estimate_memory(inputs.model.config, configuration.evaluation.batch_tokens,
+                             relearning.enabled ? relearning.max_length : 0, dictionary_rows,
+                             configuration.dictionary.rank);
+  cluster::agree(session.world(), [&] {
+    model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
+  });
+}
+
+}  // namespace quench::pipeline

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <vector>
+
+#include "cluster/session.hpp"
+#include "pipeline/configuration.hpp"
+#include "pipeline/model_directory.hpp"
+#include "pipeline/run_directory.hpp"
+#include "stages/corpus/catalog.hpp"
+
+namespace quench::pipeline {
+
+// Everything that a run reads, opened and checked; no weights yet.
+struct RunInputs {
+  ModelDirectory model;
+  std::vector<corpus::ConceptEntry>
+      concepts;  // as chosen by corpus.concepts and corpus.max_concepts
+  corpus::SharedText shared;
+  RunIdentity identity;
+};
+
+// Collective. Throws on all ranks, before any work, one error with every problem of model, catalog
+// and configuration.
+RunInputs open_inputs(cluster::Session& session, const Configuration& configuration);
+
+// Collective. Compares what the run needs on a node with what is there; throws ConfigError with
+// both numbers.
+void check_memory(cluster::Session& session, const Configuration& configuration,
+                  const RunInputs& inputs);
+
+}  // namespace quench::pipeline

@@ -1,0 +1,271 @@
+// tokenize, score, generate: a line in, a line out, in order. Under mpirun rank 0 reads and writes,
+// all ranks work.
+#include <ATen/Parallel.h>
+
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cluster/collectives.hpp"
+#include "cluster/partition.hpp"
+#include "model/generate.hpp"
+#include "model/score.hpp"
+#include "model/transformer.hpp"
+#include "model/weights.hpp"
+#include "pipeline/collectively.hpp"
+#include "pipeline/command_line.hpp"
+#include "pipeline/model_directory.hpp"
+
+namespace quench::pipeline {
+
+namespace po = boost::program_options;
+using nlohmann::json;
+using Lines = std::vector<std::string>;
+
+namespace {
+
+constexpr std::int64_t lines_a_block = 1024;  // read, worked on and written together
+
+// Rank 0 reads up to a block of lines; everybody gets them. Empty at the end of input. Collective.
+Lines read_block(cluster::Communicator& world) {
+  json block = json::array();
+  if (world.rank() == 0) {
+    std::string line;
+    while (std::ssize(block) < lines_a_block && std::getline(std::cin, line)) {
+      block.push_back(json::binary({line.begin(), line.end()}));
+    }
+  }
+  const auto bytes = json::to_cbor(block);
+  const auto text = cluster::broadcast_string(world, 0, {bytes.begin(), bytes.end()});
+  Lines lines;
+  for (const auto& item : json::from_cbor(text)) {
+    const auto& line = item.get_binary();
+    lines.emplace_back(line.begin(), line.end());
+  }
+  return lines;
+}
+
+// Answers of all ranks, in order, on rank 0's standard output. Collective.
+void write_block(cluster::Communicator& world, const Lines& answers) {
+  std::string text;
+  for (const auto& answer : answers) text += answer + "\n";
+  const auto gathered = cluster::all_gather<char>(world, text);
+  if (world.rank() != 0) return;
+  std::cout.write(gathered.values.data(), std::ssize(gathered.values));
+  std::cout.flush();
+  if (!std::cout) throw DataError("standard output: cannot be written");
+}
+
+// Maps blocks of lines to as many answers with `work`, which each rank calls for its share.
+void map_lines(cluster::Communicator& world,
+               const std::function<Lines(std::span<const std::string>)>& work) {
+  for (auto lines = read_block(world); !lines.empty(); lines = read_block(world)) {
+    const auto mine = cluster::rows_of(std::ssize(lines), world.size(), world.rank());
+    Lines answers;
+    cluster::agree(world, [&] {
+      answers = work(std::span<const std::string>(lines).subspan(mine.begin, mine.size()));
+    });
+    write_block(world, answers);
+  }
+}
+
+std::string error_line(const std::string& what) {
+  return json{{"error", what}}.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+struct LoadedForLines {
+  ModelDirectory directory;
+  model::SharedWeights weights;
+  model::Transformer model;
+};
+
+LoadedForLines load(cluster::Session& session, const std::string& path) {
+  at::set_num_threads(session.topology().threads);
+  std::optional<ModelDirectory> directory;
+  cluster::agree(session.world(), [&] { directory = open_model(path); });
+  auto weights = model::load_weights(session.node(), directory->config, directory->checkpoint);
+  model::Transformer model(directory->config, weights.weights);
+  return {std::move(*directory), std::move(weights), std::move(model)};
+}
+
+// A field of a line, or an exception that becomes the line's error.
+template <typename T>
+T field(const json& item, const char* name) {
+  if (!item.is_object() || !item.contains(name)) {
+    throw std::invalid_argument(std::string("needs the field \"") + name + "\"");
+  }
+  return item.at(name).get<T>();
+}
+
+struct Request {
+  std::vector<std::int32_t> prompt;
+  std::vector<std::int32_t> continuation;  // score
+  std::int64_t max_new_tokens = 64;        // generate
+  std::string error;
+};
+
+// Parses each line with `read`; a line that cannot be read keeps its error and is left out of the
+// work.
+std::vector<Request> read_requests(std::span<const std::string> lines,
+                                   const std::function<Request(const json&)>& read) {
+  std::vector<Request> requests;
+  for (const auto& line : lines) {
+    try {
+      requests.push_back(read(json::parse(line)));
+    } catch (const std::exception& error) {
+      requests.push_back(
+          {.prompt = {}, .continuation = {}, .max_new_tokens = 0, .error = error.what()});
+    }
+  }
+  return requests;
+}
+
+Lines score_lines(const LoadedForLines& loaded, std::span<const std::string> lines) {
+  const auto& tokenizer = loaded.directory.tokenizer;
+  const auto requests = read_requests(lines, [&](const json& item) {
+    Request request;
+    request.prompt = tokenizer.encode(field<std::string>(item, "context"), true);
+    request.continuation = tokenizer.encode(field<std::string>(item, "continuation"));
+    if (request.prompt.empty()) request.error = "no token precedes the continuation";
+    return request;
+  });
+  std::vector<model::ScoreItem> items;
+  for (const auto& request : requests) {
+    if (request.error.empty() && !request.continuation.empty()) {
+      items.push_back({request.prompt, {request.continuation}});
+    }
+  }
+  const auto scores = model::score(loaded.model, items);
+  Lines answers;
+  std::size_t next = 0;
+  for (const auto& request : requests) {
+    if (!request.error.empty()) {
+      answers.push_back(error_line(request.error));
+    } else if (request.continuation.empty()) {
+      answers.push_back(R"({"logprob":0.0,"tokens":0})");
+    } else {
+      const auto& score = scores[next++][0];
+      answers.push_back(json{{"logprob", score.logprob}, {"tokens", score.tokens}}.dump());
+    }
+  }
+  return answers;
+}
+
+std::vector<std::int32_t> encode_prompt(const ModelDirectory& directory, const json& item) {
+  const auto prompt = field<std::string>(item, "prompt");
+  if (!item.value("chat", false)) return directory.tokenizer.encode(prompt, true);
+  if (!directory.chat)
+    throw std::invalid_argument(
+        "the model has no chat template that is known; use \"chat\": false");
+  return directory.chat->encode_user_turn(directory.tokenizer, prompt);
+}
+
+Lines generate_lines(const LoadedForLines& loaded, std::span<const std::string> lines) {
+  const auto& tokenizer = loaded.directory.tokenizer;
+  const auto requests = read_requests(lines, [&](const json& item) {
+    Request request;
+    request.prompt = encode_prompt(loaded.directory, item);
+    request.max_new_tokens = item.value("max_new_tokens", std::int64_t{64});
+    if (request.max_new_tokens < 1) request.error = "max_new_tokens must be at least 1";
+    if (request.prompt.empty()) request.error = "the prompt has no token";
+    return request;
+  });
+  std::vector<std::vector<std::int32_t>> prompts;
+  std::vector<std::int64_t> limits;
+  for (const auto& request : requests) {
+    if (!request.error.empty()) continue;
+    prompts.push_back(request.prompt);
+    limits.push_back(request.max_new_tokens);
+  }
+  const auto texts = model::generate_greedy(
+      loaded.model, prompts, {.stop_ids = loaded.directory.config.stop_ids, .keep_stop = true},
+      limits);
+  Lines answers;
+  std::size_t next = 0;
+  for (const auto& request : requests) {
+    if (!request.error.empty()) {
+      answers.push_back(error_line(request.error));
+      continue;
+    }
+    const auto& ids = texts[next++];
+    answers.push_back(json{{"text", tokenizer.decode(ids)}, {"ids", ids}}.dump(
+        -1, ' ', false, json::error_handler_t::replace));
+  }
+  return answers;
+}
+
+std::string ids_line(const std::vector<std::int32_t>& ids) {
+  std::ostringstream line;
+  for (std::size_t i = 0; i < ids.size(); ++i) line << (i == 0 ? "" : " ") << ids[i];
+  return line.str();
+}
+
+CommandLine model_line(const char* usage, const char* explanation) {
+  CommandLine line{usage, explanation, {}, {}};
+  line.options.add_options()("model", po::value<std::string>()->required(), "model directory");
+  return line;
+}
+
+using LineWork = Lines (*)(const LoadedForLines&, std::span<const std::string>);
+
+ExitCode model_command(CommandLine line, const Words& words, LineWork work) {
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  cluster::Session session(cluster::SessionOptions{});
+  return collectively(session, [&] {
+    const auto loaded = load(session, (*values)["model"].as<std::string>());
+    map_lines(session.world(), [&](auto lines) { return work(loaded, lines); });
+    return ExitCode::done;
+  });
+}
+
+}  // namespace
+
+ExitCode tokenize_command(const Words& words) {
+  auto line =
+      model_line("quench tokenize --model DIR < text",
+                 "Token ids of each line, separated by spaces. No special tokens are added\n"
+                 "(--special adds what the tokenizer puts round a text, such as BOS).");
+  line.options.add_options()("special", "add special tokens as the model wants them");
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  const std::filesystem::path path = (*values)["model"].as<std::string>();
+  const bool special = values->contains("special");
+  cluster::Session session(cluster::SessionOptions{});
+  return collectively(session, [&] {
+    std::optional<model::Tokenizer> tokenizer;
+    cluster::agree(session.world(),
+                   [&] { tokenizer = model::Tokenizer::from_file(path / "tokenizer.json"); });
+    map_lines(session.world(), [&](std::span<const std::string> lines) {
+      Lines answers;
+      for (const auto& text : lines) answers.push_back(ids_line(tokenizer->encode(text, special)));
+      return answers;
+    });
+    return ExitCode::done;
+  });
+}
+
+ExitCode score_command(const Words& words) {
+  return model_command(
+      model_line(
+          "quench score --model DIR < items.jsonl",
+          "In, a line each: {\"context\": \"...\", \"continuation\": \"...\"}\n"
+          "Out, in the same order: {\"logprob\": sum of log-probabilities, \"tokens\": count}\n"
+          "The context gets the tokenizer's special tokens; the continuation's tokens are those "
+          "of\n"
+          "its own text. A line that cannot be answered gives {\"error\": \"...\"}."),
+      words, score_lines);
+}
+
+ExitCode generate_command(const Words& words) {
+  return model_command(
+      model_line("quench generate --model DIR < prompts.jsonl",
+                 "In, a line each: {\"prompt\": \"...\", \"max_new_tokens\": 64, \"chat\": false}\n"
+                 "Out, in the same order: {\"text\": \"...\", \"ids\": [...]}, greedy; ids end "
+                 "with the stop\n"
+                 "token where one was reached. \"chat\": true wraps the prompt as a user's turn."),
+      words, generate_lines);
+}
+
+}  // namespace quench::pipeline

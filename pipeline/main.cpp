@@ -1,0 +1,58 @@
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include "cluster/log.hpp"
+#include "cluster/session.hpp"
+#include "pipeline/commands.hpp"
+#include "pipeline/version.hpp"
+
+namespace {
+
+using quench::ExitCode;
+
+void print_overview() {
+  std::printf(
+      "quench: bulk, robust concept erasure for language models\n\n"
+      "usage: quench COMMAND [options]      (quench COMMAND --help explains one)\n\n");
+  for (const auto& command : quench::pipeline::commands()) {
+    std::printf("  %-9s  %s\n", command.name, command.summary);
+  }
+  std::printf(
+      "\nexit codes: 0 done, 1 some tasks failed, 10 waiting for answers from outside, 64 usage,\n"
+      "configuration or input, 70 internal error, 75 stopped early with a checkpoint (same command "
+      "goes on)\n");
+}
+
+ExitCode dispatch(const quench::pipeline::Words& words) {
+  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    print_overview();
+    return words.empty() ? ExitCode::usage : ExitCode::done;
+  }
+  if (words[0] == "--version") {
+    std::printf("%s\n", quench::pipeline::version_text().c_str());
+    for (const auto& library : quench::cluster::library_versions()) {
+      std::printf("  %s\n", library.c_str());
+    }
+    return ExitCode::done;
+  }
+  for (const auto& command : quench::pipeline::commands()) {
+    if (words[0] == command.name) return command.function({words.begin() + 1, words.end()});
+  }
+  throw quench::ConfigError("unknown command '" + words[0] + "'; quench --help lists them");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  quench::cluster::start_log();
+  try {
+    return static_cast<int>(dispatch({argv + 1, argv + argc}));
+  } catch (const quench::Error& error) {
+    std::fprintf(stderr, "quench: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "quench: internal error: %s\n", error.what());
+    return static_cast<int>(ExitCode::internal);
+  }
+}

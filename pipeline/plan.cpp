@@ -1,0 +1,153 @@
+// plan: what a run will need, from configuration, catalog and model directory alone. Starts no MPI,
+// reads no weights.
+#include <algorithm>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "cluster/progress.hpp"
+#include "model/memory.hpp"
+#include "pipeline/command_line.hpp"
+#include "pipeline/configuration.hpp"
+#include "pipeline/model_directory.hpp"
+#include "pipeline/run_commands.hpp"
+#include "stages/corpus/catalog.hpp"
+
+namespace quench::pipeline {
+
+namespace po = boost::program_options;
+using nlohmann::json;
+
+namespace {
+
+// Rough sizes of texts in tokens, for estimates: a question with its four answers, an instruction's
+// or open answer's prompt, a paragraph.
+constexpr double question_tokens = 36, prompt_tokens = 24, paragraph_tokens = 100;
+
+struct Work {
+  std::int64_t concepts = 0, questions = 0, cells = 0, attacks = 0;
+  double forward_tokens = 0;   // scored or generated
+  double training_tokens = 0;  // forward and backward
+};
+
+std::int64_t attacked(const Configuration& c, std::int64_t concepts) {
+  const auto& r = c.relearning;
+  if (!r.enabled) return 0;
+  std::int64_t count = r.concepts.empty() ? concepts : std::ssize(r.concepts);
+  if (r.max_concepts > 0) count = std::min(count, r.max_concepts);
+  return count * r.seeds * (r.control ? 2 : 1);
+}
+
+Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts,
+             const corpus::SharedText& shared) {
+  Work work;
+  work.concepts = std::ssize(concepts);
+  double paragraphs = 0;
+  for (const auto& entry : concepts) {
+    work.questions += entry.questions;
+    paragraphs += static_cast<double>(entry.paragraphs);
+  }
+  work.cells = work.concepts * std::ssize(c.erasure.strengths);
+  work.attacks = attacked(c, work.concepts);
+  const double own = static_cast<double>(work.questions) * question_tokens;
+  const double answers =
+      static_cast<double>(std::ssize(shared.instructions)) *
+      (prompt_tokens + 2.0 * static_cast<double>(c.evaluation.instruction_tokens));
+  const double common = static_cast<double>(std::ssize(shared.general)) * question_tokens + answers;
+  const double text = paragraphs * paragraph_tokens +
+                      static_cast<double>(std::ssize(shared.neutral)) * prompt_tokens;
+  const double open = c.corpus.open
+                          ? static_cast<double>(work.questions) / 2 *
+                                (prompt_tokens + static_cast<double>(c.evaluation.open_tokens))
+                          : 0;
+  const double letters = c.corpus.letter ? own : 0;
+  const double once = own + common + text + open + letters;
+  // Baseline, evaluation (alone and joint), and half of the questions in each cell of the grid and
+  // once for the joint edit.
+  work.forward_tokens = once * (c.evaluation.alone ? 3 : 2) +
+                        own / 2 * static_cast<double>(std::ssize(c.erasure.strengths) + 1);
+  const double points = static_cast<double>(c.relearning.points + 1);
+  const double questions_each =
+      work.concepts == 0 ? 0 : own / 2 / static_cast<double>(work.concepts);
+  work.forward_tokens += static_cast<double>(work.attacks) * points * questions_each;
+  work.training_tokens =
+      static_cast<double>(work.attacks * c.relearning.steps * c.relearning.batch) *
+      std::min(paragraph_tokens, static_cast<double>(c.relearning.max_length));
+  return work;
+}
+
+double parameters_of(const model::Checkpoint& checkpoint) {
+  double count = 0;
+  for (const auto& [name, entry] : checkpoint.entries())
+    count += static_cast<double>(entry.count());
+  return count;
+}
+
+json plan_of(const Configuration& c, double gflops) {
+  const auto model = open_model(c.run.model);
+  const auto concepts = corpus::choose_concepts(corpus::index_catalog(c.run.catalog), c.corpus);
+  const auto work = work_of(c, concepts, corpus::read_shared(c.run.catalog));
+  const auto memory = model::estimate_memory(model.config, c.evaluation.batch_tokens,
+                                             c.relearning.enabled ? c.relearning.max_length : 0,
+                                             8192, c.dictionary.rank);
+  // A multiplication and an addition a parameter and token; backward costs twice the forward.
+  const double flops =
+      2 * parameters_of(model.checkpoint) * (work.forward_tokens + 3 * work.training_tokens);
+  return {
+      {"concepts", work.concepts},
+      {"questions", work.questions},
+      {"grid_cells", work.cells},
+      {"attacks", work.attacks},
+      {"forward_tokens", work.forward_tokens},
+      {"training_tokens", work.training_tokens},
+      {"bytes_a_node_shared", memory.weights},
+      {"bytes_a_rank", memory.total(1) - memory.weights},
+      {"bytes_available_here", model::available_memory()},
+      {"rank_hours", flops / (gflops * 1e9) / 3600},
+      {"assumed_gflops_a_rank", gflops},
+      {"suggested_ranks", std::max<std::int64_t>(1, std::min(work.concepts, std::int64_t(64)))}};
+}
+
+void print(const json& plan) {
+  const auto count = [&](const char* key) { return plan.at(key).get<std::int64_t>(); };
+  std::cout << "concepts         " << count("concepts") << "  (" << count("questions")
+            << " questions)\n"
+            << "grid cells       " << count("grid_cells") << "\n"
+            << "attacks          " << count("attacks") << "\n"
+            << "memory           " << model::format_bytes(count("bytes_a_node_shared"))
+            << " a node, shared, and " << model::format_bytes(count("bytes_a_rank"))
+            << " a rank; here " << model::format_bytes(count("bytes_available_here"))
+            << " are available\n"
+            << "time, predicted  "
+            << cluster::format_duration(plan.at("rank_hours").get<double>() * 3600)
+            << " of one rank at " << plan.at("assumed_gflops_a_rank").get<double>()
+            << " GFLOP/s, before exact reuse\n"
+            << "ranks            up to " << count("suggested_ranks")
+            << " have work of their own all the time\n";
+}
+
+}  // namespace
+
+ExitCode plan_command(const Words& words) {
+  CommandLine line{
+      "quench plan -c FILE [--set key=value ...]",
+      "What a run will need: tasks, memory, predicted time. Checks configuration, catalog and\n"
+      "model directory as a run does. Runs on a login node: no MPI, no GPU, no weights read.",
+      {},
+      {}};
+  add_configuration_options(line.options);
+  line.options.add_options()("json", "as JSON")("gflops", po::value<double>()->default_value(100),
+                                                "float32 rate of one rank, GFLOP/s");
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  Configuration configuration;
+  read_configuration(configuration, *values);
+  const auto plan = plan_of(configuration, (*values)["gflops"].as<double>());
+  if (values->contains("json")) {
+    std::cout << plan.dump(2) << "\n";
+  } else {
+    print(plan);
+  }
+  return ExitCode::done;
+}
+
+}  // namespace quench::pipeline

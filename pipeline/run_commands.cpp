@@ -1,0 +1,125 @@
+// run, status, report, export: the commands about a run directory.
+#include "pipeline/run_commands.hpp"
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "model/export.hpp"
+#include "pipeline/collectively.hpp"
+#include "pipeline/command_line.hpp"
+#include "pipeline/run.hpp"
+#include "pipeline/saved_run.hpp"
+#include "stages/report/report.hpp"
+
+namespace quench::pipeline {
+
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr const char* run_explanation =
+    "Runs the whole pipeline: corpus, dictionary, selection, baseline, erasure, evaluation,\n"
+    "relearning, export, report. Start it under mpirun or srun for several ranks. The same "
+    "command\n"
+    "goes on where an earlier start stopped; finished stages and tasks are kept.\n\n"
+    "  mpirun -n 8 quench run -c configs/quickstart.cfg --set dictionary.rank=200\n\n"
+    "The keys of the configuration, with their defaults, are listed by quench run --keys.";
+
+std::string joined(const Words& words) {
+  return std::accumulate(words.begin(), words.end(), std::string("quench run"),
+                         [](std::string text, const auto& word) { return text + " " + word; });
+}
+
+}  // namespace
+
+void read_configuration(Configuration& configuration, const po::variables_map& values) {
+  for (const auto& file : values["config"].as<Words>()) configuration.read_file(file);
+  for (const auto& assignment : values["set"].as<Words>()) configuration.set(assignment);
+  configuration.validate();
+}
+
+void add_configuration_options(po::options_description& options) {
+  options.add_options()("config,c", po::value<Words>()->default_value({}, ""),
+                        "configuration file; a later one overrides")(
+      "set", po::value<Words>()->default_value({}, ""), "key=value, overrides the files");
+}
+
+ExitCode run_command(const Words& words) {
+  CommandLine line{"quench run -c FILE [--set key=value ...]", run_explanation, {}, {}};
+  add_configuration_options(line.options);
+  line.options.add_options()("accept-changes",
+                             "recompute what a changed configuration or input decides")(
+      "quiet,q", "no progress lines")("keys", "list the keys of the configuration");
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  Configuration configuration;
+  if (values->contains("keys")) {
+    std::cout << configuration.table().help();
+    return ExitCode::done;
+  }
+  read_configuration(configuration, *values);
+  cluster::Session session({.group_size = static_cast<int>(configuration.run.group_size),
+                            .threads = static_cast<int>(configuration.run.threads)});
+  return collectively(session, [&] {
+    return run(session, configuration,
+               {joined(words), values->contains("accept-changes"), values->contains("quiet")});
+  });
+}
+
+ExitCode status_command(const Words& words) {
+  CommandLine line{"quench status RUN",
+                   "Which stages of a run are complete, how many tasks of the one in progress are "
+                   "done,\nand the figures so far. Needs no MPI and no model.",
+                   {},
+                   {}};
+  line.options.add_options()("run", po::value<std::string>()->required(), "run directory");
+  line.positional.add("run", 1);
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  const std::filesystem::path directory = (*values)["run"].as<std::string>();
+  print_status(std::cout, SavedRun(directory));
+  std::cout << report::summary_table(directory);
+  return ExitCode::done;
+}
+
+ExitCode report_command(const Words& words) {
+  CommandLine line{"quench report RUN",
+                   "Writes RUN/report: index.html, which opens offline, and CSV tables.",
+                   {},
+                   {}};
+  line.options.add_options()("run", po::value<std::string>()->required(), "run directory");
+  line.positional.add("run", 1);
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  const auto summary = report::write_report((*values)["run"].as<std::string>());
+  std::cout << summary.table << "\nreport: " << summary.page.string() << "\n";
+  return ExitCode::done;
+}
+
+ExitCode export_command(const Words& words) {
+  CommandLine line{
+      "quench export RUN [--concepts all|NAME ...] --to DIR",
+      "Writes a model directory in Hugging Face's format with the chosen concepts erased: their\n"
+      "edits are combined as the run's joint edit is. lm_head is explicit, tokenizer files are "
+      "copied.",
+      {},
+      {}};
+  line.options.add_options()("run", po::value<std::string>()->required(), "run directory")(
+      "concepts", po::value<Words>()->multitoken()->default_value({"all"}, "all"),
+      "all, or names: --concepts Golf \"Harry Potter\"")(
+      "to", po::value<std::string>()->required(), "directory to make")("overwrite",
+                                                                       "replace an earlier export");
+  line.positional.add("run", 1);
+  const auto values = line.parse(words);
+  if (!values) return ExitCode::done;
+  SavedRun saved((*values)["run"].as<std::string>());
+  saved.export_to((*values)["concepts"].as<Words>(), (*values)["to"].as<std::string>(),
+                  values->contains("overwrite"));
+  std::cout << "model: " << (*values)["to"].as<std::string>() << "\n";
+  return ExitCode::done;
+}
+
+}  // namespace quench::pipeline

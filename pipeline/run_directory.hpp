@@ -1,0 +1,51 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cluster/communicator.hpp"
+#include "cluster/session.hpp"
+#include "cluster/timers.hpp"
+
+namespace quench::pipeline {
+
+// The identity of a run: configuration and inputs, by key. A run directory belongs to one.
+struct RunIdentity {
+  std::map<std::string, std::string> configuration;  // option -> value
+  std::map<std::string, std::string>
+      inputs;  // "model/config.json" -> SHA-256, "catalog/concepts" -> SHA-256, ...
+};
+
+// RUN/manifest.json and RUN/timings.json, written by rank 0.
+class RunDirectory {
+ public:
+  // Makes the directory or opens it again. Collective. Throws on all ranks: ConfigError naming
+  // every key whose value differs from the manifest's (unless `accept_changes`, which is recorded),
+  // DataError when it cannot be written.
+  RunDirectory(cluster::Session& session, std::filesystem::path path, const RunIdentity& identity,
+               const std::string& command, bool accept_changes);
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::string& run_id() const { return run_id_; }
+
+  // Collective: adds this start's timers (summed over starts) to timings.json.
+  void save_timers(cluster::Session& session, const cluster::Timers& timers);
+  // Writes the outcome ("done", "stopped", "failed: ...") of this start. Rank 0 writes, others do
+  // nothing.
+  void finish(cluster::Session& session, const std::string& outcome);
+
+ private:
+  std::filesystem::path path_;
+  std::string run_id_;
+  nlohmann::json manifest_;
+};
+
+// Options that may change between starts of one run: where and how it is computed, not what.
+bool decides_results(const std::string& key);
+
+// Writes text to a file beside `path` and renames it; throws DataError naming the path.
+void write_atomically(const std::filesystem::path& path, const std::string& text);
+
+}  // namespace quench::pipeline

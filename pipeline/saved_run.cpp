@@ -1,0 +1,113 @@
+#include "pipeline/saved_run.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <numeric>
+#include <ostream>
+
+#include "cluster/error.hpp"
+#include "cluster/journal.hpp"
+#include "cluster/store.hpp"
+#include "model/export.hpp"
+#include "pipeline/embedding_rows.hpp"
+#include "pipeline/model_directory.hpp"
+
+namespace quench::pipeline {
+
+namespace {
+
+std::int64_t journalled(const std::filesystem::path& directory, const std::string& stage) {
+  std::int64_t records = 0;
+  std::error_code none;
+  for (const auto& file :
+       std::filesystem::directory_iterator(directory / "journals" / stage, none)) {
+    records += std::ssize(cluster::scan_journal(file.path()));
+  }
+  return records;
+}
+
+bool is_complete(const std::filesystem::path& file, const std::string& stage) {
+  try {
+    const cluster::StoreReader reader(file, stage, 1);
+    return true;
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+SavedRun::SavedRun(std::filesystem::path directory) : directory_(std::move(directory)) {
+  const auto file = directory_ / "manifest.json";
+  std::ifstream stream(file);
+  if (!stream) throw DataError(directory_.string() + ": holds no run (no manifest.json)");
+  try {
+    manifest_ = nlohmann::json::parse(stream);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(file.string() + ": " + error.what());
+  }
+}
+
+std::filesystem::path SavedRun::model_directory() const {
+  return manifest_.at("configuration").at("run.model").get<std::string>();
+}
+
+std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& name) {
+  std::string known;
+  for (std::int64_t c = 0; c < corpus.concepts(); ++c) {
+    const auto& aliases = corpus.aliases(c);
+    if (corpus.name(c) == name ||
+        std::find(aliases.begin(), aliases.end(), name) != aliases.end()) {
+      return c;
+    }
+    if (c < 20) known += (c == 0 ? "" : ", ") + corpus.name(c);
+  }
+  throw ConfigError("no concept '" + name + "' in this run; it has " + known +
+                    (corpus.concepts() > 20 ? ", ..." : ""));
+}
+
+void SavedRun::export_to(const std::vector<std::string>& concepts, const std::filesystem::path& out,
+                         bool overwrite) const {
+  const corpus::Corpus corpus(file("corpus.h5"));
+  const erasure::Edits edits(file("edits.h5"));
+  std::vector<std::int64_t> chosen;
+  if (concepts == std::vector<std::string>{"all"}) {
+    chosen.resize(corpus.concepts());
+    std::iota(chosen.begin(), chosen.end(), 0);
+  } else {
+    for (const auto& name : concepts) chosen.push_back(find(corpus, name));
+    std::sort(chosen.begin(), chosen.end());
+  }
+  nlohmann::json names = nlohmann::json::array();
+  for (const auto c : chosen) names.push_back(corpus.name(c));
+  const auto model = open_model(model_directory());
+  const auto overlay = overlay_from_file(model, edits.joint(chosen));
+  const nlohmann::json provenance = {{"run_id", manifest_.at("run_id")},
+                                     {"concepts", names},
+                                     {"joint_factor", edits.joint_factor()},
+                                     {"base_model", manifest_.at("inputs")}};
+  model::export_model(model.path, model.config, model.checkpoint, overlay, out, provenance.dump(2),
+                      overwrite);
+}
+
+void print_status(std::ostream& out, const SavedRun& run) {
+  out << "run " << run.manifest().at("run_id").get<std::string>() << "  ("
+      << run.manifest().value("outcome", "unknown") << ")\n\n";
+  const std::vector<std::pair<std::string, std::string>> stages = {
+      {"corpus", "corpus.h5"},        {"dictionary", "dictionary.h5"},
+      {"selection", "selection.h5"},  {"baseline", "baseline.h5"},
+      {"erasure", "edits.h5"},        {"evaluation", "evaluation.h5"},
+      {"relearning", "relearning.h5"}};
+  for (const auto& [stage, name] : stages) {
+    std::string state = "to come";
+    if (run.has(name) && is_complete(run.file(name), stage)) {
+      state = "complete";
+    } else if (const auto records = journalled(run.directory(), stage); records > 0) {
+      state = "in progress, " + std::to_string(records) + " tasks finished";
+    }
+    out << "  " << stage << std::string(12 - stage.size(), ' ') << state << "\n";
+  }
+  out << "\n";
+}
+
+}  // namespace quench::pipeline

@@ -1,0 +1,47 @@
+#include "pipeline/stage_hashes.hpp"
+
+#include "cluster/hash.hpp"
+
+namespace quench::pipeline {
+
+namespace {
+
+std::string hash_of(const std::vector<std::string>& parts) {
+  cluster::Sha256 hash;
+  for (const auto& part : parts) hash.field(part);
+  return hash.hex();
+}
+
+// The inputs whose key starts with `prefix`, as one hash.
+std::string hash_inputs(const RunIdentity& identity, const std::string& prefix) {
+  cluster::Sha256 hash;
+  for (const auto& [key, value] : identity.inputs) {
+    if (key.starts_with(prefix)) hash.field(key).field(value);
+  }
+  return hash.hex();
+}
+
+}  // namespace
+
+StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& identity) {
+  const auto options = [&](std::vector<std::string> prefixes) {
+    return configuration.table().fingerprint(prefixes);
+  };
+  const std::string measuring = options(
+      {"evaluation.batch_tokens", "evaluation.open_tokens", "evaluation.instruction_tokens"});
+  StageHashes hashes;
+  hashes.model = hash_inputs(identity, "model/");
+  hashes.corpus = hash_of({"corpus", hash_inputs(identity, "catalog/"),
+                           hash_inputs(identity, "model/tokenizer"), options({"corpus."})});
+  hashes.dictionary =
+      hash_of({"dictionary", hashes.corpus, hashes.model, options({"dictionary."})});
+  hashes.selection = hash_of({"selection", hashes.dictionary, options({"selection."})});
+  hashes.baseline = hash_of({"baseline", hashes.corpus, hashes.model, measuring});
+  hashes.erasure = hash_of({"erasure", hashes.selection, hashes.baseline,
+                            options({"erasure.", "evaluation.objective"})});
+  hashes.evaluation = hash_of({"evaluation", hashes.erasure, options({"evaluation."})});
+  hashes.relearning = hash_of({"relearning", hashes.erasure, options({"relearning."})});
+  return hashes;
+}
+
+}  // namespace quench::pipeline

@@ -1,0 +1,98 @@
+#include "stages/corpus/corpus.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "cluster/error.hpp"
+#include "cluster/hash.hpp"
+#include "stages/corpus/corpus_file.hpp"
+#include "stages/corpus/pieces.hpp"
+
+namespace quench::corpus {
+namespace {
+
+// One a concept, and the shared text last.
+std::vector<cluster::Task> make_tasks(const Inputs& inputs, const PieceMaker& maker) {
+  const auto key = [&](const std::string& text_hash) {
+    return cluster::Sha256()
+        .field(stage_name)
+        .field(std::to_string(schema))
+        .field(text_hash)
+        .field(maker.identity())
+        .hex();
+  };
+  std::vector<cluster::Task> tasks;
+  for (const auto& entry : inputs.concepts)
+    tasks.push_back({key(entry.hash), static_cast<double>(entry.bytes)});
+  double shared_bytes = 1;
+  for (const auto& text : inputs.shared->neutral) shared_bytes += static_cast<double>(text.size());
+  tasks.push_back({key(inputs.shared->hash), shared_bytes});
+  return tasks;
+}
+
+void throw_failures(const cluster::TaskResults& results, const Inputs& inputs) {
+  Problems problems;
+  for (std::int64_t i = 0; i < results.size(); ++i) {
+    const bool is_shared = i + 1 == results.size();
+    if (const auto failure = results.failure(i); !failure.empty())
+      problems.add(is_shared ? "shared text" : "'" + inputs.concepts[i].name + "'", failure);
+  }
+  problems.throw_if_any<DataError>("catalog " + inputs.catalog.string() + " cannot be tokenised");
+}
+
+}  // namespace
+
+void describe(Options& options, OptionTable& table) {
+  table.add_choice("corpus.prompt_style", options.prompt_style,
+                   "how a model is asked: through its chat template where it has one (auto), "
+                   "always, or as plain text",
+                   {"auto", "chat", "plain"});
+  table.add("corpus.letter", options.letter, "make lettered questions");
+  table.add("corpus.open", options.open, "make open questions");
+  table.add("corpus.max_concepts", options.max_concepts,
+            "the first so many of the concepts chosen; 0: all",
+            {0, std::numeric_limits<double>::infinity()});
+  table.add("corpus.concepts", options.concepts, "names of the concepts; empty: the whole catalog");
+}
+
+std::vector<ConceptEntry> choose_concepts(const std::vector<ConceptEntry>& index,
+                                          const Options& options) {
+  std::vector<std::string> known;
+  for (const auto& entry : index) known.push_back(entry.name);
+  Problems problems;
+  for (const auto& name : options.concepts)
+    if (std::ranges::find(known, name) == known.end())
+      problems.add("corpus.concepts", "'" + name +
+                                          "' is not in the catalog; the nearest name is '" +
+                                          nearest_of(name, known) + "'");
+  problems.throw_if_any<ConfigError>("unknown concepts");
+
+  std::vector<ConceptEntry> chosen;
+  const auto most = static_cast<std::size_t>(options.max_concepts);
+  for (const auto& entry : index) {
+    if (most > 0 && chosen.size() == most) break;
+    const bool is_named = std::ranges::find(options.concepts, entry.name) != options.concepts.end();
+    if (options.concepts.empty() || is_named) chosen.push_back(entry);
+  }
+  return chosen;
+}
+
+Corpus run(const Inputs& inputs, const Options& options, cluster::Context& context) {
+  const PieceMaker maker(inputs, options);
+  const auto tasks = make_tasks(inputs, maker);
+  const auto work = [&](std::int64_t i, cluster::Communicator& group) -> std::string {
+    if (group.rank() != 0) return {};  // only the leader's payload is kept
+    if (i == static_cast<std::int64_t>(inputs.concepts.size()))
+      return to_payload(maker.of_shared(*inputs.shared));
+    return to_payload(maker.of_concept(read_concept(inputs.catalog, inputs.concepts[i])));
+  };
+  const auto results = cluster::run_tasks(context, stage_name, tasks, work);
+  throw_failures(results, inputs);
+  const auto file = context.run_directory / "corpus.h5";
+  write_corpus(context.world(), file, inputs,
+               [&](std::int64_t i) { return from_payload(results.read(i)); });
+  cluster::remove_journals(context, stage_name);
+  return Corpus(file);
+}
+
+}  // namespace quench::corpus

@@ -1,0 +1,213 @@
+#include "stages/corpus/records.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "cluster/hash.hpp"
+#include "stages/options.hpp"
+
+namespace quench::corpus {
+namespace {
+
+using nlohmann::json;
+
+std::string join(const std::string& path, const std::string& key) {
+  return path.empty() ? key : path + "." + key;
+}
+
+std::string element(const std::string& path, std::size_t index) {
+  return path + "[" + std::to_string(index) + "]";
+}
+
+// An object that has all of `required`, and besides them nothing but `optional`. True when it is an
+// object at all.
+bool check_object(const json& value, const std::string& path, const Reporter& report,
+                  const std::vector<std::string>& required,
+                  const std::vector<std::string>& optional = {}) {
+  if (!value.is_object()) {
+    report(path, std::string("must be an object, is ") + value.type_name());
+    return false;
+  }
+  for (const auto& key : required)
+    if (!value.contains(key)) report(join(path, key), "is missing");
+  auto known = required;
+  known.insert(known.end(), optional.begin(), optional.end());
+  for (const auto& [key, ignored] : value.items())
+    if (std::ranges::find(known, key) == known.end())
+      report(join(path, key),
+             "unknown field; the nearest known one is '" + nearest_of(key, known) + "'");
+  return true;
+}
+
+// The member, or nothing when it is missing (which check_object has told).
+const json* member(const json& object, const std::string& key) {
+  const auto found = object.find(key);
+  return found == object.end() ? nullptr : &*found;
+}
+
+bool check_text(const json* value, const std::string& path, const Reporter& report) {
+  if (value == nullptr) return false;
+  if (!value->is_string()) {
+    report(path, std::string("must be a string, is ") + value->type_name());
+    return false;
+  }
+  if (!trimmed(value->get_ref<const std::string&>()).empty()) return true;
+  report(path, "is empty");
+  return false;
+}
+
+// A list of non-empty strings. True when all is well with it.
+bool check_texts(const json* value, const std::string& path, const Reporter& report) {
+  if (value == nullptr) return false;
+  if (!value->is_array()) {
+    report(path, std::string("must be a list of strings, is ") + value->type_name());
+    return false;
+  }
+  bool good = true;
+  for (std::size_t i = 0; i < value->size(); ++i)
+    good = check_text(&(*value)[i], element(path, i), report) && good;
+  return good;
+}
+
+void check_options(const json& options, const std::string& path, const Reporter& report) {
+  if (options.size() != 4) report(path, "must be 4 options, are " + std::to_string(options.size()));
+  std::set<std::string_view> distinct;
+  for (std::size_t i = 0; i < options.size(); ++i)
+    if (!distinct.insert(trimmed(options[i].get_ref<const std::string&>())).second)
+      report(element(path, i), "the same option as an earlier one");
+}
+
+void check_accepted(const json& question, const std::string& path, const Reporter& report) {
+  const json& accepted = question["accepted"];
+  if (accepted.empty()) report(path, "is empty; leave it out to accept the answer alone");
+  for (std::size_t i = 0; i < accepted.size(); ++i)
+    for (const auto& option : question["options"])
+      if (option == accepted[i] && option != question["answer"])
+        report(element(path, i), "accepts an option that is not the answer");
+}
+
+const std::vector<std::string> question_fields{"question", "answer", "options"};
+
+// What all questions have in common; `question` is an object.
+void check_question(const json& question, const std::string& path, const Reporter& report,
+                    Seen& seen, const std::string& place) {
+  const json* text = member(question, "question");
+  if (check_text(text, join(path, "question"), report)) {
+    const auto [first, is_new] = seen.emplace(trimmed(text->get_ref<const std::string&>()), place);
+    if (!is_new) report(join(path, "question"), "the same question as " + first->second);
+  }
+  const json* answer = member(question, "answer");
+  const json* options = member(question, "options");
+  const bool has_answer = check_text(answer, join(path, "answer"), report);
+  const bool has_options = check_texts(options, join(path, "options"), report);
+  if (has_options) check_options(*options, join(path, "options"), report);
+  if (has_answer && has_options && std::ranges::find(*options, *answer) == options->end())
+    report(join(path, "answer"), "is not one of the options");
+  if (check_texts(member(question, "accepted"), join(path, "accepted"), report) && has_answer &&
+      has_options)
+    check_accepted(question, join(path, "accepted"), report);
+}
+
+// One of the two splits of one of the two groups. Returns how many questions it holds.
+std::size_t check_questions(const json* list, const std::string& path, const Reporter& report,
+                            Seen& seen) {
+  if (list == nullptr) return 0;
+  if (!list->is_array()) {
+    report(path, std::string("must be a list of questions, is ") + list->type_name());
+    return 0;
+  }
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const auto place = element(path, i);
+    if (check_object((*list)[i], place, report, question_fields, {"accepted"}))
+      check_question((*list)[i], place, report, seen, place);
+  }
+  return list->size();
+}
+
+void check_group(const json* group, const std::string& path, const Reporter& report, Seen& seen) {
+  if (group == nullptr || !check_object(*group, path, report, {"train", "test"})) return;
+  std::size_t questions = 0;
+  for (const char* split : {"train", "test"})
+    questions += check_questions(member(*group, split), join(path, split), report, seen);
+  if (questions == 0) report(path, "no questions, neither in train nor in test");
+}
+
+void check_split(const json* split, const Reporter& report) {
+  if (split != nullptr && *split != "train" && *split != "test")
+    report("split", "must be \"train\" or \"test\"");
+}
+
+std::vector<std::string> texts(const json& list) { return list.get<std::vector<std::string>>(); }
+
+std::vector<Question> to_group(const json& group) {
+  std::vector<Question> questions;
+  for (const auto& record : group["train"]) questions.push_back(to_question(record, Split::train));
+  for (const auto& record : group["test"]) questions.push_back(to_question(record, Split::test));
+  return questions;
+}
+
+}  // namespace
+
+void check_concept(const json& record, const Reporter& report) {
+  if (!check_object(record, "", report,
+                    {"name", "aliases", "sentences", "questions", "paragraphs"}))
+    return;
+  check_text(member(record, "name"), "name", report);
+  for (const char* key : {"aliases", "sentences", "paragraphs"})
+    check_texts(member(record, key), key, report);
+  const json* sentences = member(record, "sentences");
+  if (sentences != nullptr && sentences->is_array() && sentences->empty())
+    report("sentences", "no sentences");
+  const json* questions = member(record, "questions");
+  if (questions == nullptr ||
+      !check_object(*questions, "questions", report, {"concept", "similar"}))
+    return;
+  Seen seen;
+  for (const char* group : {"concept", "similar"})
+    check_group(member(*questions, group), join("questions", group), report, seen);
+}
+
+void check_neutral(const json& record, const Reporter& report) {
+  if (check_object(record, "", report, {"text"}))
+    check_text(member(record, "text"), "text", report);
+}
+
+void check_instruction(const json& record, const Reporter& report) {
+  if (!check_object(record, "", report, {"instruction", "split"})) return;
+  check_text(member(record, "instruction"), "instruction", report);
+  check_split(member(record, "split"), report);
+}
+
+void check_general(const json& record, const Reporter& report, Seen& seen,
+                   const std::string& place) {
+  auto required = question_fields;
+  required.emplace_back("split");
+  if (!check_object(record, "", report, required, {"accepted"})) return;
+  check_question(record, "", report, seen, place);
+  check_split(member(record, "split"), report);
+}
+
+Split to_split(const json& record) {
+  return record["split"] == "test" ? Split::test : Split::train;
+}
+
+Question to_question(const json& record, Split split) {
+  Question question{record["question"], record["answer"], texts(record["options"]), {}, split};
+  question.accepted =
+      record.contains("accepted") ? texts(record["accepted"]) : std::vector{question.answer};
+  return question;
+}
+
+Concept to_concept(const json& record) {
+  return {.name = std::string(trimmed(record["name"].get_ref<const std::string&>())),
+          .hash = record_hash(record),
+          .aliases = texts(record["aliases"]),
+          .sentences = texts(record["sentences"]),
+          .own = to_group(record["questions"]["concept"]),
+          .similar = to_group(record["questions"]["similar"]),
+          .paragraphs = texts(record["paragraphs"])};
+}
+
+std::string record_hash(const json& record) { return cluster::sha256(record.dump()); }
+
+}  // namespace quench::corpus

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cluster/store.hpp"
+#include "cluster/task_runner.hpp"
+#include "stages/dictionary/factorise.hpp"
+#include "stages/options.hpp"
+#include "stages/types.hpp"
+
+// Stage dictionary: a sparse factorisation of each concept's token embeddings.
+namespace quench::dictionary {
+
+inline constexpr std::int64_t schema = 1;  // of dictionary.h5
+
+void describe(Options& options, OptionTable& table);  // keys dictionary.*
+
+struct Inputs {
+  std::int64_t concepts = 0;
+  // Ids of the tokens of concept c and of the neutral text together (V'), ascending, without
+  // special tokens; and the identity of concept c.
+  std::function<std::vector<std::int32_t>(std::int64_t)> tokens;
+  std::function<std::string(std::int64_t)> concept_hash;
+  std::span<const float> embedding;  // [vocab, width], stored units
+  std::int64_t width = 0;
+  double scale = 1;            // embedding scale of the model (methods 1)
+  std::string embedding_hash;  // identity of the embedding matrix
+  std::string inputs_hash, run_id;
+};
+
+// Reads dictionary.h5.
+class Dictionaries {
+ public:
+  explicit Dictionaries(const std::filesystem::path& file);
+  std::int64_t concepts() const { return static_cast<std::int64_t>(feature_offsets_.size()) - 1; }
+  // Empty (rank 0) where the factorisation failed.
+  Factors factors(std::int64_t concept_index) const;
+  // Why the factorisation of a concept failed; empty for a good one.
+  std::string failure(std::int64_t concept_index) const;
+
+ private:
+  cluster::StoreReader store_;
+  std::vector<std::int64_t> feature_offsets_;
+};
+
+// Collective over the world. Concepts through the queue, one factorisation a group (its leader);
+// writes run_directory/dictionary.h5. A concept whose factorisation fails is recorded and left
+// empty. Throws DataError when all fail, Stopped.
+Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context);
+
+}  // namespace quench::dictionary

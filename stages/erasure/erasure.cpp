@@ -1,0 +1,246 @@
+#include "stages/erasure/erasure.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cluster/collectives.hpp"
+#include "cluster/hash.hpp"
+#include "cluster/log.hpp"
+#include "stages/erasure/grid.hpp"
+
+namespace quench::erasure {
+
+namespace {
+
+// What the back-off of the joint edit found.
+struct JointResult {
+  std::vector<double> factors;     // tried
+  std::vector<CellScores> scores;  // mean over edited concepts
+  double factor = 0;
+  std::string status = "nothing_to_do";  // ok, gated, nothing_to_do
+};
+
+std::string key_of(const std::vector<std::string>& parts) {
+  cluster::Sha256 hash;
+  for (const auto& part : parts) hash.field(part);
+  return hash.hex();
+}
+
+CellScores mean_of(const std::vector<CellScores>& all) {
+  std::vector<double> mean(cell_figures().size(), 0.0);
+  for (const auto& scores : all) {
+    const auto row = to_row(scores);
+    for (std::size_t i = 0; i < row.size(); ++i)
+      mean[i] += row[i] / static_cast<double>(all.size());
+  }
+  return from_row(mean);
+}
+
+// The whole stage, a method a step.
+class Run {
+ public:
+  Run(const Inputs& inputs, const Options& options, cluster::Context& context)
+      : inputs_(inputs), options_(options), context_(context) {}
+
+  void travel() {
+    const auto results = search_all();
+    const auto joint = back_off(results);
+    write(results, joint);
+    cluster::remove_journals(context_, "erasure");
+  }
+
+ private:
+  cluster::TaskResults search_all() {
+    std::vector<cluster::Task> tasks;
+    for (std::int64_t c = 0; c < inputs_.concepts; ++c) {
+      const double tokens = static_cast<double>(inputs_.selected(c).tokens.size());
+      tasks.push_back({key_of({"cell", inputs_.inputs_hash, inputs_.concept_hash(c)}), 1 + tokens});
+    }
+    return cluster::run_tasks(context_, "erasure", tasks,
+                              [&](std::int64_t c, cluster::Communicator& group) {
+                                return pack(search(inputs_, options_, group, c));
+                              });
+  }
+
+  // The factors in order until one passes the joint gates.
+  JointResult back_off(const cluster::TaskResults& results) {
+    JointResult joint;
+    const auto edited = edited_concepts(results);
+    if (edited.empty()) return joint;
+    const auto edit = joint_edit(results, edited);
+    joint.status = "gated";
+    for (const double factor : options_.back_off) {
+      const auto scores = score_factor(edited, edit, factor);
+      joint.factors.push_back(factor);
+      joint.scores.push_back(scores);
+      if (scores.general_left < options_.joint_min_general ||
+          scores.coherence < options_.joint_min_coherence) {
+        continue;
+      }
+      joint.factor = factor;
+      joint.status = "ok";
+      break;
+    }
+    if (joint.status == "gated" && context_.is_root()) {
+      cluster::log_warning(
+          "erasure: no back-off factor of the joint edit passes its gates; nothing is erased "
+          "jointly");
+    }
+    return joint;
+  }
+
+  std::vector<std::int64_t> edited_concepts(const cluster::TaskResults& results) const {
+    std::vector<std::int64_t> edited;
+    for (std::int64_t c = 0; c < inputs_.concepts; ++c) {
+      if (results.failure(c).empty() && unpack(results.read(c)).strength > 0) edited.push_back(c);
+    }
+    return edited;
+  }
+
+  model::RowDeltas joint_edit(const cluster::TaskResults& results,
+                              const std::vector<std::int64_t>& edited) const {
+    std::vector<model::RowDeltas> edits;
+    std::vector<double> strengths;
+    for (const auto c : edited) {
+      auto result = unpack(results.read(c));
+      edits.push_back(std::move(result.edit));
+      strengths.push_back(result.strength);
+    }
+    return combine(edits, strengths, options_.shared_tokens);
+  }
+
+  CellScores score_factor(const std::vector<std::int64_t>& edited, const model::RowDeltas& edit,
+                          double factor) {
+    std::vector<cluster::Task> tasks;
+    for (const auto c : edited) {
+      tasks.push_back(
+          {key_of({"joint", inputs_.inputs_hash, inputs_.concept_hash(c), std::to_string(factor)}),
+           1});
+    }
+    const auto results = cluster::run_tasks(
+        context_, "erasure", tasks, [&](std::int64_t i, cluster::Communicator& group) {
+          const auto row = to_row(inputs_.score_joint(group, edited[i], edit, factor));
+          const auto bytes = nlohmann::json::to_cbor(row);
+          return std::string(bytes.begin(), bytes.end());
+        });
+    std::vector<CellScores> all;
+    for (std::int64_t i = 0; i < results.size(); ++i) {
+      if (const auto why = results.failure(i); !why.empty()) {
+        throw InternalError("erasure: the joint edit could not be scored: " + why);
+      }
+      all.push_back(
+          from_row(nlohmann::json::from_cbor(results.read(i)).get<std::vector<double>>()));
+    }
+    return mean_of(all);
+  }
+
+  void write(const cluster::TaskResults& results, const JointResult& joint);
+  void write_joint(cluster::StoreWriter& store, const JointResult& joint);
+
+  const Inputs& inputs_;
+  const Options& options_;
+  cluster::Context& context_;
+};
+
+// This rank's rows of edits.h5.
+struct LocalRows {
+  std::vector<std::vector<std::int32_t>> tokens;
+  std::vector<std::vector<float>> values;
+  std::vector<double> strength;
+  std::vector<std::string> status;
+  std::vector<std::int64_t> cell_concept;
+  std::vector<double> cell_strength, cell_scores;
+  std::vector<std::uint8_t> cell_passed;
+  std::int64_t width = 0;
+
+  void add(std::int64_t c, ConceptResult result) {
+    width = std::max(width, result.edit.width);
+    tokens.push_back(std::move(result.edit.ids));
+    values.push_back(std::move(result.edit.values));
+    strength.push_back(result.strength);
+    status.push_back(result.status);
+    for (const auto& cell : result.cells) {
+      cell_concept.push_back(c);
+      cell_strength.push_back(cell.strength);
+      cell_passed.push_back(cell.passed ? 1 : 0);
+      std::ranges::copy(to_row(cell.scores), std::back_inserter(cell_scores));
+    }
+  }
+};
+
+void Run::write(const cluster::TaskResults& results, const JointResult& joint) {
+  auto& world = context_.world();
+  LocalRows rows;
+  cluster::agree(world, [&] {
+    const auto mine = cluster::rows_of(inputs_.concepts, world.size(), world.rank());
+    for (auto c = mine.begin; c < mine.end; ++c) {
+      ConceptResult failed;
+      failed.status = "failed";
+      rows.add(c, results.failure(c).empty() ? unpack(results.read(c)) : failed);
+    }
+  });
+  const auto width = cluster::all_reduce_value(world, rows.width, cluster::Op::max);
+  const std::vector<std::int64_t> figures = {std::ssize(cell_figures())};
+
+  cluster::StoreWriter store(world, context_.run_directory / "edits.h5",
+                             {"erasure", schema, inputs_.run_id, inputs_.inputs_hash});
+  store.write_ragged<std::int32_t>("edits/tokens", rows.tokens, {{"concept", "token"}, ""});
+  store.write_ragged<float>("edits/values", rows.values,
+                            {{"concept", "token x width"}, "stored embedding units, to subtract"});
+  store.write_rows<double>("edits/strength", rows.strength, {}, {{"concept"}, ""});
+  store.write_strings("edits/status", rows.status, {{"concept"}, ""});
+  store.write_rows<std::int64_t>("cells/concept", rows.cell_concept, {}, {{"cell"}, ""});
+  store.write_rows<double>("cells/strength", rows.cell_strength, {}, {{"cell"}, ""});
+  store.write_rows<std::uint8_t>("cells/passed", rows.cell_passed, {}, {{"cell"}, ""});
+  store.write_rows<double>("cells/scores", rows.cell_scores, figures, {{"cell", "figure"}, ""});
+  write_joint(store, joint);
+  store.attribute("/", "width", width);
+  store.attribute("/", "failures", results.failures());
+  store.finish();
+}
+
+void Run::write_joint(cluster::StoreWriter& store, const JointResult& joint) {
+  const bool root = context_.is_root();
+  std::vector<double> scores;
+  for (const auto& s : joint.scores) std::ranges::copy(to_row(s), std::back_inserter(scores));
+  const auto at_root = [&](const std::vector<double>& all) {
+    return root ? std::span<const double>(all) : std::span<const double>();
+  };
+  store.write_rows<double>("joint/factors", at_root(joint.factors), {}, {{"factor"}, ""});
+  store.write_rows<double>("joint/scores", at_root(scores), {std::ssize(cell_figures())},
+                           {{"factor", "figure"}, ""});
+  store.write_strings("cells/figures", root ? cell_figures() : std::vector<std::string>{},
+                      {{"figure"}, ""});
+  store.attribute("/", "joint_factor", joint.factor);
+  store.attribute("/", "joint_status", joint.status);
+  store.attribute("/", "shared_tokens", options_.shared_tokens);
+}
+
+}  // namespace
+
+void describe(Options& options, OptionTable& table) {
+  table.add("erasure.strengths", options.strengths,
+            "grid of an edit's strength; 1 removes the modelled part once", {0.0001, 100000});
+  table.add("erasure.min_general", options.min_general,
+            "gate of a cell: least share of the general questions' figure that must be left",
+            {0, 1});
+  table.add("erasure.min_coherence", options.min_coherence, "gate of a cell: least coherence",
+            {0, 1});
+  table.add("erasure.back_off", options.back_off,
+            "common factors tried for the joint edit, in this order", {0.0001, 1000});
+  table.add("erasure.joint_min_general", options.joint_min_general,
+            "gate of the joint edit: least share of the general questions' figure", {0, 1});
+  table.add("erasure.joint_min_coherence", options.joint_min_coherence,
+            "gate of the joint edit: least coherence", {0, 1});
+  table.add_choice(
+      "erasure.shared_tokens", options.shared_tokens,
+      "a token that several concepts edit gets the sum of the edits, or the strongest only",
+      {"sum", "strongest"});
+}
+
+Edits run(const Inputs& inputs, const Options& options, cluster::Context& context) {
+  Run(inputs, options, context).travel();
+  return Edits(context.run_directory / "edits.h5");
+}
+
+}  // namespace quench::erasure

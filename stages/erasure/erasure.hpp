@@ -1,0 +1,99 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cluster/store.hpp"
+#include "cluster/task_runner.hpp"
+#include "model/weights.hpp"
+#include "stages/options.hpp"
+#include "stages/types.hpp"
+
+// Stage erasure: the edit of each concept (methods 5), the strength that suits it, and the joint
+// edit of all concepts in one model.
+namespace quench::erasure {
+
+// Version of the layout of this stage's file. The file's root carries the number attribute
+// "failures": tasks that failed.
+inline constexpr std::int64_t schema = 1;
+
+struct Options {
+  std::vector<double> strengths = {0.5, 1,  2, 5,
+                                   10,  20, 50};  // grid of the edit's strength (delta)
+  double min_general = 0.9;  // gate: least share of the general questions' figure that must be left
+  double min_coherence = 0.9;  // gate: least coherence
+  std::vector<double> back_off = {
+      1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1};  // common factors tried for the joint edit, in order
+  double joint_min_general = 0.9;
+  double joint_min_coherence = 0.9;
+  std::string shared_tokens =
+      "sum";  // a token edited by several concepts: sum of the edits | strongest (longest one only)
+};
+void describe(Options& options, OptionTable& table);  // keys erasure.*
+
+// What the scorer says of one cell, on the train split.
+struct CellScores {
+  double efficacy = 0, specificity = 0, coherence = 0, general_left = 0, own_left = 0,
+         similar_left = 0;
+  double harmonic = 0;  // of efficacy, specificity and coherence
+  std::int64_t reused = 0, measured = 0;
+};
+
+struct Inputs {
+  std::int64_t concepts = 0;
+  std::function<std::string(std::int64_t)> concept_hash;
+  std::function<Factors(std::int64_t)> factors;
+  std::function<Selected(std::int64_t)> selected;
+  std::vector<bool> known;  // the base model knows the concept; others are not edited
+  double scale = 1;         // embedding scale
+  // Scores a concept's own edit at a strength. Collective over the group. Not a sibling's header:
+  // passed in by the pipeline.
+  std::function<CellScores(cluster::Communicator& group, std::int64_t concept_index,
+                           const model::RowDeltas&, double strength)>
+      score_alone;
+  // Scores a joint edit on one concept's train probes (and the shared ones); the mean over concepts
+  // decides.
+  std::function<CellScores(cluster::Communicator& group, std::int64_t concept_index,
+                           const model::RowDeltas& joint, double factor)>
+      score_joint;
+  std::string inputs_hash, run_id;
+};
+
+// c_i = sum over selected features of G_ik f_k for each selected token, in stored units
+// (methods 5.2, divided by the embedding scale).
+model::RowDeltas unit_edit(const Factors& factors, const Selected& selected, double scale);
+
+// The joint edit: each concept's unit edit at its strength, combined by the rule for shared tokens.
+// Depends on the set, so it is replayed from the stored edits.
+model::RowDeltas combine(std::span<const model::RowDeltas> edits, std::span<const double> strengths,
+                         const std::string& rule);
+
+// Reads edits.h5.
+class Edits {
+ public:
+  explicit Edits(const std::filesystem::path& file);
+  std::int64_t concepts() const;
+  model::RowDeltas edit(
+      std::int64_t concept_index) const;              // unit strength; empty where there is none
+  double strength(std::int64_t concept_index) const;  // 0: not edited
+  // ok, no_features, unknown_to_model, gated (no strength passed the gates), failed.
+  const std::string& status(std::int64_t concept_index) const;
+  double joint_factor() const;
+  // The joint edit of the given concepts (indices), at the common factor (pass to make_overlay with
+  // strength 1).
+  model::RowDeltas joint(std::span<const std::int64_t> concepts) const;
+
+ private:
+  cluster::StoreReader store_;
+  std::string rule_;
+  std::vector<double> strengths_;
+  std::vector<std::string> status_;
+};
+
+// Collective over the world. Writes run_directory/edits.h5: edits, chosen strengths, every cell's
+// scores, the joint back-off's scores.
+Edits run(const Inputs& inputs, const Options& options, cluster::Context& context);
+
+}  // namespace quench::erasure

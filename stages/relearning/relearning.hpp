@@ -1,0 +1,83 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cluster/store.hpp"
+#include "cluster/task_runner.hpp"
+#include "model/transformer.hpp"
+#include "stages/options.hpp"
+#include "stages/types.hpp"
+
+// Stage relearning: fine-tuning on a concept's paragraphs, on the joint erased model and on the
+// untouched one as control (methods 8).
+namespace quench::relearning {
+
+// Version of the layout of this stage's file. The file's root carries the number attribute
+// "failures": tasks that failed.
+inline constexpr std::int64_t schema = 1;
+
+struct Options {
+  bool enabled = true;
+  std::vector<std::string> concepts;  // names; empty: all that were edited
+  std::int64_t max_concepts = 0;      // the first so many of them; 0: all
+  std::int64_t seeds = 1;             // attacks a concept
+  std::int64_t first_seed = 0;
+  std::int64_t paragraphs = 100;  // at most, in the catalog's order
+  std::int64_t max_length = 256;  // tokens of a paragraph; longer ones are cut
+  std::int64_t steps =
+      200;  // optimizer steps; paragraphs are shuffled anew each time they are used up
+  std::int64_t batch = 1;  // paragraphs a step
+  double learning_rate = 1e-5;
+  double weight_decay = 0.01;
+  std::int64_t points =
+      5;  // of the curve, evenly spaced, the last one at the end; the start is always measured
+  bool control = true;  // attack the untouched model too
+  bool pad_in_loss =
+      false;  // true: pads to max_length as the paper does (its first token is then a target too)
+};
+void describe(Options& options, OptionTable& table);  // keys relearning.*
+
+// A point of a relearning curve.
+struct Point {
+  std::int64_t step = 0;
+  double loss = 0;  // mean training loss since the point before; NaN at step 0
+  std::vector<Measurement> measurements;  // of the concept's probes that are measured
+};
+
+struct Inputs {
+  std::int64_t concepts = 0;           // of the catalog
+  std::vector<std::int64_t> attacked;  // indices, chosen by the pipeline from Options and the edits
+  std::function<std::string(std::int64_t)> name, concept_hash;
+  std::function<std::vector<std::vector<std::int32_t>>(std::int64_t)> paragraphs;  // token ids
+  std::function<std::vector<Probe>(std::int64_t)>
+      probes;  // choice probes of the test split, own and similar
+  // Puts probes to a model; local (attacks are measured where they run). Passed in by the pipeline.
+  std::function<std::vector<Measurement>(const model::Transformer&, std::span<const Probe>)>
+      measure;
+  // Turns paired measurements into figures with intervals; passed in by the pipeline: {own
+  // accuracy, own margin, similar accuracy, similar margin, own_left, similar_left}.
+  std::function<std::vector<Estimate>(std::int64_t concept_index, std::span<const Probe>,
+                                      std::span<const Measurement>)>
+      figures;
+  const model::ModelConfig* config = nullptr;
+  model::Weights base;           // shared, read-only
+  model::RowOverlay joint;       // the joint edit
+  std::string model_state_hash;  // of base and joint edit
+  std::string inputs_hash, run_id;
+};
+
+// Trains a private float32 copy of the model on paragraphs with AdamW (betas 0.9, 0.999, eps 1e-8);
+// keyed shuffling. Rows of the input embedding that no paragraph holds only decay, so they are not
+// copied. Gradients of a batch are summed over the group. Collective over the group.
+std::vector<Point> attack(cluster::Communicator& group, const Inputs& inputs,
+                          std::int64_t concept_index, bool erased, std::int64_t seed,
+                          const Options& options, const cluster::StopFlag& stop);
+
+// Collective over the world. Queue of (concept, seed, erased or control); writes
+// run_directory/relearning.h5.
+void run(const Inputs& inputs, const Options& options, cluster::Context& context);
+
+}  // namespace quench::relearning

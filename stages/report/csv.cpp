@@ -1,0 +1,150 @@
+#include "stages/report/csv.hpp"
+
+namespace quench::report {
+
+using nlohmann::json;
+
+namespace {
+
+// A number or text as a cell; null (not measured) is empty.
+std::string cell_of(const json& value) {
+  if (value.is_null()) return "";
+  return csv_cell(value.is_string() ? value.get<std::string>() : value.dump());
+}
+
+class Csv {
+ public:
+  explicit Csv(const std::vector<std::string>& header) {
+    for (const auto& name : header) add(name);
+    end_row();
+  }
+  void add(const json& value) {
+    if (!first_) text_ += ",";
+    first_ = false;
+    text_ += cell_of(value);
+  }
+  // [value, low, high]; three empty cells when it is missing.
+  void add_estimate(const json& object, const std::string& name) {
+    const bool there = object.is_object() && object.contains(name);
+    for (int i = 0; i < 3; ++i) add(there ? object[name][i] : json());
+  }
+  void end_row() {
+    text_ += "\r\n";
+    first_ = true;
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+  bool first_ = true;
+};
+
+void add_triple(std::vector<std::string>& header, const std::string& name) {
+  header.insert(header.end(), {name, name + "_low", name + "_high"});
+}
+
+std::string concepts_csv(const json& document) {
+  std::vector<std::string> header = {"concept", "status", "strength", "tokens", "features"},
+                           figures;
+  for (const auto& item : document["concepts"]) {
+    if (!item.contains("joint")) continue;
+    for (const auto& [name, value] : item["joint"].items()) {
+      if (value.is_array()) figures.push_back(name);
+    }
+    break;
+  }
+  for (const char* which : {"joint_", "alone_"}) {
+    for (const auto& name : figures) add_triple(header, which + name);
+  }
+  Csv csv(header);
+  for (const auto& item : document["concepts"]) {
+    for (const char* key : {"name", "status", "strength", "token_count", "feature_count"})
+      csv.add(item.value(key, json()));
+    for (const char* which : {"joint", "alone"}) {
+      for (const auto& name : figures) csv.add_estimate(item.value(which, json()), name);
+    }
+    csv.end_row();
+  }
+  return csv.text();
+}
+
+std::string cells_csv(const json& document) {
+  const std::vector<std::string> columns = {"strength",     "efficacy", "specificity",  "coherence",
+                                            "general_left", "own_left", "similar_left", "harmonic",
+                                            "passed",       "reused",   "measured"};
+  auto header = columns;
+  header.insert(header.begin(), "concept");
+  Csv csv(header);
+  for (const auto& item : document["concepts"]) {
+    for (const auto& cell : item.value("cells", json::array())) {
+      csv.add(item["name"]);
+      for (const auto& column : columns) csv.add(cell.value(column, json()));
+      csv.end_row();
+    }
+  }
+  return csv.text();
+}
+
+std::string relearning_csv(const json& document) {
+  const std::vector<std::string> figures = {"own_accuracy",   "own_margin", "similar_accuracy",
+                                            "similar_margin", "own_left",   "similar_left"};
+  std::vector<std::string> header = {"concept", "seed", "start", "step", "loss"};
+  for (const auto& name : figures) add_triple(header, name);
+  Csv csv(header);
+  for (const auto& attack : document.value("attacks", json::array())) {
+    for (const auto& point : attack["points"]) {
+      csv.add(document["concepts"][attack["concept"].get<std::size_t>()]["name"]);
+      csv.add(attack["seed"]);
+      csv.add(attack["erased"].get<bool>() ? "erased" : "untouched");
+      csv.add(point["step"]);
+      csv.add(point["loss"]);
+      for (const auto& name : figures) csv.add_estimate(point, name);
+      csv.end_row();
+    }
+  }
+  return csv.text();
+}
+
+std::string tokens_csv(const json& document) {
+  Csv csv({"concept", "token", "z"});
+  for (const auto& item : document["concepts"]) {
+    for (const auto& token : item.value("tokens", json::array())) {
+      csv.add(item["name"]);
+      csv.add(token[0]);
+      csv.add(token[1]);
+      csv.end_row();
+    }
+  }
+  return csv.text();
+}
+
+std::string collisions_csv(const json& document) {
+  Csv csv({"token", "concept"});
+  for (const auto& collision : document.value("collisions", json::array())) {
+    for (const auto& c : collision[1]) {
+      csv.add(collision[0]);
+      csv.add(document["concepts"][c.get<std::size_t>()]["name"]);
+      csv.end_row();
+    }
+  }
+  return csv.text();
+}
+
+}  // namespace
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+std::vector<CsvFile> csv_files(const json& document) {
+  return {{"concepts.csv", concepts_csv(document)},
+          {"cells.csv", cells_csv(document)},
+          {"relearning.csv", relearning_csv(document)},
+          {"tokens.csv", tokens_csv(document)},
+          {"collisions.csv", collisions_csv(document)}};
+}
+
+}  // namespace quench::report

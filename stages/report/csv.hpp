@@ -1,0 +1,19 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace quench::report {
+
+// A cell as RFC 4180 wants it: quoted when it holds a comma, a quote or a line break.
+std::string csv_cell(const std::string& text);
+
+struct CsvFile {
+  std::string name;  // "concepts.csv"
+  std::string text;
+};
+// concepts, cells, relearning, tokens, collisions: what gather() found, as far as it is there.
+std::vector<CsvFile> csv_files(const nlohmann::json& document);
+
+}  // namespace quench::report

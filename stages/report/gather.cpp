@@ -1,0 +1,310 @@
+#include "stages/report/gather.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "cluster/error.hpp"
+#include "cluster/store.hpp"
+#include "model/tokenizer.hpp"
+
+namespace quench::report {
+
+using cluster::Range;
+using cluster::StoreReader;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::int64_t schema = 1;             // of all stage files read here
+constexpr std::int64_t most_tokens = 200;      // edited tokens shown of a concept
+constexpr std::int64_t most_features = 25;     // selected features shown of a concept
+constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
+constexpr std::int64_t most_points = 120;      // points of an objective trace
+constexpr std::int64_t most_collisions = 500;  // shared tokens shown
+
+json number(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
+
+json numbers(std::span<const double> values) {
+  json list = json::array();
+  for (const double x : values) list.push_back(number(x));
+  return list;
+}
+
+// {figure: [value, low, high], ...} from a row of columns NAME, NAME_low, NAME_high.
+json figures(const std::vector<std::string>& columns, std::span<const double> row) {
+  json named = json::object();
+  for (std::size_t i = 0; i + 2 < columns.size(); i += 3)
+    named[columns[i]] = numbers(row.subspan(i, 3));
+  return named;
+}
+
+json read_json(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  return stream ? json::parse(stream, nullptr, /*allow_exceptions=*/false) : json();
+}
+
+// The run's files, opened where they are complete, and the document that grows from them.
+class Gatherer {
+ public:
+  explicit Gatherer(std::filesystem::path directory)
+      : directory_(std::move(directory)),
+        corpus_(directory_ / "corpus.h5", "corpus", schema),
+        count_(corpus_.shape("concepts/sentence_count")[0]) {
+    document_["concepts"] = json::array();
+    const auto names = corpus_.read_strings("concepts/name");
+    for (const auto& name : names) document_["concepts"].push_back({{"name", name}});
+  }
+
+  json gather() {
+    add_manifest();
+    if (const auto store = open("baseline.h5", "baseline")) add_knowledge(*store);
+    if (const auto store = open("dictionary.h5", "dictionary")) add_dictionary(*store);
+    if (const auto store = open("selection.h5", "selection")) add_selection(*store);
+    if (const auto store = open("edits.h5", "erasure")) add_edits(*store);
+    if (const auto store = open("evaluation.h5", "evaluation")) add_evaluation(*store);
+    if (const auto store = open("relearning.h5", "relearning")) add_relearning(*store);
+    return std::move(document_);
+  }
+
+ private:
+  // Null for a file that is missing or not yet complete: a report can be made at any time.
+  std::unique_ptr<StoreReader> open(const std::string& file, const std::string& stage) const {
+    try {
+      return std::make_unique<StoreReader>(directory_ / file, stage, schema);
+    } catch (const DataError&) {
+      return nullptr;
+    }
+  }
+
+  json& of(std::int64_t concept_index) { return document_["concepts"][concept_index]; }
+
+  std::string token(std::int32_t id) const {
+    return tokenizer_ ? tokenizer_->decode(std::vector<std::int32_t>{id}, false)
+                      : "#" + std::to_string(id);
+  }
+
+  void add_manifest() {
+    document_["manifest"] = read_json(directory_ / "manifest.json");
+    document_["timings"] = read_json(directory_ / "timings.json");
+    const auto& manifest = document_["manifest"];
+    if (!manifest.is_object() || !manifest.contains("configuration")) return;
+    const std::filesystem::path model = manifest["configuration"].value("run.model", "");
+    try {
+      tokenizer_ = model::Tokenizer::from_file(model / "tokenizer.json");
+    } catch (const Error&) {
+      document_["notes"].push_back("The model directory is not at hand: tokens are shown as ids.");
+    }
+  }
+
+  void add_knowledge(const StoreReader& store) {
+    const auto margin = store.read<double>("knowledge/margin");
+    const auto low = store.read<double>("knowledge/low");
+    const auto high = store.read<double>("knowledge/high");
+    const auto known = store.read<std::uint8_t>("knowledge/known");
+    for (std::int64_t c = 0; c < count_; ++c) {
+      of(c)["base_margin"] = numbers(std::array{margin[c], low[c], high[c]});
+      of(c)["known"] = known[c] != 0;
+    }
+  }
+
+  void add_dictionary(const StoreReader& store) {
+    const auto objective = store.read_ragged<double>("concepts/objective");
+    const auto reason = store.read_strings("concepts/stop_reason");
+    const auto ridge = store.read<double>("concepts/ridge");
+    for (std::int64_t c = 0; c < count_; ++c) {
+      const auto& trace = objective[c];
+      const auto stride = std::max<std::int64_t>(1, std::ssize(trace) / most_points);
+      json points = json::array();
+      for (std::int64_t i = 0; i < std::ssize(trace); i += stride)
+        points.push_back({i, number(trace[i])});
+      of(c)["objective"] = points;
+      of(c)["stop_reason"] = reason[c];
+      of(c)["ridge"] = number(ridge[c]);
+      of(c)["iterations"] = trace.size();
+    }
+  }
+
+  void add_selection(const StoreReader& store) {
+    const auto ids = store.read_ragged<std::int32_t>("tokens/ids");
+    const auto z = store.read_ragged<double>("tokens/z");
+    for (std::int64_t c = 0; c < count_; ++c) {
+      std::vector<std::size_t> order(ids[c].size());
+      std::iota(order.begin(), order.end(), 0);
+      std::ranges::stable_sort(order, [&](auto a, auto b) { return z[c][a] > z[c][b]; });
+      json tokens = json::array();
+      for (const auto i : order) {
+        if (std::ssize(tokens) == most_tokens) break;
+        tokens.push_back({token(ids[c][i]), number(z[c][i])});
+      }
+      of(c)["tokens"] = tokens;
+      of(c)["token_count"] = ids[c].size();
+    }
+    add_features(store);
+    add_collisions(store);
+  }
+
+  void add_features(const StoreReader& store) {
+    const auto dictionary = open("dictionary.h5", "dictionary");
+    const auto counts = store.read<std::int64_t>("concepts/features");
+    const auto contrast = store.read<double>("features/contrast");
+    const auto share = store.read<double>("features/own_share");
+    const auto ratio = store.read<double>("features/ratio");
+    const auto selected = store.read<std::uint8_t>("features/selected");
+    std::int64_t first = 0;
+    for (std::int64_t c = 0; c < count_; first += counts[c++]) {
+      std::vector<std::int64_t> chosen;
+      for (std::int64_t k = 0; k < counts[c]; ++k) {
+        if (selected[first + k]) chosen.push_back(k);
+      }
+      of(c)["feature_count"] = chosen.size();
+      std::ranges::stable_sort(
+          chosen, [&](auto a, auto b) { return contrast[first + a] > contrast[first + b]; });
+      if (std::ssize(chosen) > most_features) chosen.resize(most_features);
+      json features = json::array();
+      for (const auto k : chosen) {
+        features.push_back(
+            {{"id", k},
+             {"contrast", number(contrast[first + k])},
+             {"own_share", number(share[first + k])},
+             {"ratio", number(ratio[first + k])},
+             {"tokens", dictionary ? strongest(*dictionary, c, first + k) : json::array()}});
+      }
+      of(c)["features"] = features;
+    }
+  }
+
+  // The tokens of largest coefficient of a feature.
+  json strongest(const StoreReader& dictionary, std::int64_t c, std::int64_t feature) const {
+    const auto rows =
+        dictionary.read_ragged<std::int32_t>("g/rows", Range{feature, feature + 1})[0];
+    const auto values = dictionary.read_ragged<float>("g/values", Range{feature, feature + 1})[0];
+    const auto tokens = dictionary.read_ragged<std::int32_t>("concepts/tokens", Range{c, c + 1})[0];
+    std::vector<std::size_t> order(rows.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(
+        order, [&](auto a, auto b) { return std::abs(values[a]) > std::abs(values[b]); });
+    json list = json::array();
+    for (const auto i : order) {
+      if (std::ssize(list) == feature_tokens) break;
+      list.push_back(token(tokens[rows[i]]));
+    }
+    return list;
+  }
+
+  void add_collisions(const StoreReader& store) {
+    const auto tokens = store.read<std::int32_t>("collisions/tokens");
+    const auto concepts = store.read_ragged<std::int64_t>("collisions/concepts");
+    std::vector<std::size_t> order(tokens.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(
+        order, [&](auto a, auto b) { return concepts[a].size() > concepts[b].size(); });
+    document_["collision_count"] = tokens.size();
+    document_["collisions"] = json::array();
+    for (const auto i : order) {
+      if (std::ssize(document_["collisions"]) == most_collisions) break;
+      document_["collisions"].push_back({token(tokens[i]), concepts[i]});
+    }
+  }
+
+  void add_edits(const StoreReader& store) {
+    const auto strength = store.read<double>("edits/strength");
+    const auto status = store.read_strings("edits/status");
+    for (std::int64_t c = 0; c < count_; ++c) {
+      of(c)["strength"] = number(strength[c]);
+      of(c)["status"] = status[c];
+      of(c)["cells"] = json::array();
+    }
+    const auto names = store.read_strings("cells/figures");
+    const auto concepts = store.read<std::int64_t>("cells/concept");
+    const auto strengths = store.read<double>("cells/strength");
+    const auto passed = store.read<std::uint8_t>("cells/passed");
+    const auto scores = store.read<double>("cells/scores");
+    for (std::size_t i = 0; i < concepts.size(); ++i) {
+      auto cell = cell_of(names, std::span(scores).subspan(i * names.size(), names.size()));
+      cell["strength"] = number(strengths[i]);
+      cell["passed"] = passed[i] != 0;
+      of(concepts[i])["cells"].push_back(std::move(cell));
+    }
+    add_back_off(store, names);
+  }
+
+  static json cell_of(const std::vector<std::string>& names, std::span<const double> row) {
+    json cell = json::object();
+    for (std::size_t i = 0; i < names.size(); ++i) cell[names[i]] = number(row[i]);
+    return cell;
+  }
+
+  void add_back_off(const StoreReader& store, const std::vector<std::string>& names) {
+    const auto factors = store.read<double>("joint/factors");
+    const auto scores = store.read<double>("joint/scores");
+    json tried = json::array();
+    for (std::size_t i = 0; i < factors.size(); ++i) {
+      tried.push_back(cell_of(names, std::span(scores).subspan(i * names.size(), names.size())));
+      tried.back()["factor"] = number(factors[i]);
+    }
+    document_["joint"] = {{"tried", tried},
+                          {"factor", number(store.number_attribute("/", "joint_factor"))},
+                          {"status", store.text_attribute("/", "joint_status")},
+                          {"shared_tokens", store.text_attribute("/", "shared_tokens")}};
+  }
+
+  void add_evaluation(const StoreReader& store) {
+    const auto columns = store.read_strings("figures");
+    const auto status = store.read_strings("status");
+    for (const char* which : {"alone", "joint"}) {
+      const auto rows = store.read<double>(std::string(which) + "/scores");
+      for (std::int64_t c = 0; c < count_; ++c) {
+        const auto row = std::span(rows).subspan(c * columns.size(), columns.size());
+        of(c)[which] = figures(columns, row);
+        of(c)[which]["reused"] = number(row[columns.size() - 2]);
+        of(c)[which]["measured"] = number(row[columns.size() - 1]);
+      }
+      document_["mean"][which] = figures(columns, store.read<double>(std::string(which) + "/mean"));
+    }
+    for (std::int64_t c = 0; c < count_; ++c) of(c)["status"] = status[c];
+    document_["counted"] = store.number_attribute("/", "counted_concepts");
+    document_["objective"] = store.text_attribute("/", "objective");
+  }
+
+  void add_relearning(const StoreReader& store) {
+    const auto columns = store.read_strings("figures");
+    const auto concepts = store.read<std::int64_t>("attacks/concept");
+    const auto seeds = store.read<std::int64_t>("attacks/seed");
+    const auto erased = store.read<std::uint8_t>("attacks/erased");
+    const auto steps = store.read_ragged<std::int64_t>("curves/steps");
+    const auto losses = store.read_ragged<double>("curves/loss");
+    const auto values = store.read_ragged<double>("curves/figures");
+    document_["attacks"] = json::array();
+    for (std::size_t a = 0; a < concepts.size(); ++a) {
+      json points = json::array();
+      for (std::size_t p = 0; p < steps[a].size(); ++p) {
+        auto point =
+            figures(columns, std::span(values[a]).subspan(p * columns.size(), columns.size()));
+        point["step"] = steps[a][p];
+        point["loss"] = number(losses[a][p]);
+        points.push_back(std::move(point));
+      }
+      document_["attacks"].push_back({{"concept", concepts[a]},
+                                      {"seed", seeds[a]},
+                                      {"erased", erased[a] != 0},
+                                      {"points", points}});
+    }
+  }
+
+  std::filesystem::path directory_;
+  StoreReader corpus_;
+  std::int64_t count_;
+  std::optional<model::Tokenizer> tokenizer_;
+  json document_ = json::object();
+};
+
+}  // namespace
+
+json gather(const std::filesystem::path& run_directory) { return Gatherer(run_directory).gather(); }
+
+}  // namespace quench::report

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+namespace quench::report {
+
+// Everything that the page and the tables show, out of a run's files as far as they are there;
+// layout in gather.cpp, a function a part. Figures are [value, low, high]; what is not a number is
+// null. Local. Throws DataError when there is no corpus.h5.
+nlohmann::json gather(const std::filesystem::path& run_directory);
+
+}  // namespace quench::report

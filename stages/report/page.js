@@ -1,0 +1,272 @@
+'use strict';
+const data = JSON.parse(document.getElementById('data').textContent);
+const $ = id => document.getElementById(id);
+const concepts = data.concepts;
+const attacks = data.attacks || [];
+// Okabe and Ito's colours, told apart by colour-blind readers.
+const colour = {blue: '#0072b2', orange: '#d55e00', green: '#009e73', purple: '#cc79a7', grey: '#7f8a99'};
+const style = getComputedStyle(document.documentElement);
+Chart.defaults.color = style.getPropertyValue('--quiet').trim();
+Chart.defaults.borderColor = style.getPropertyValue('--line').trim();
+Chart.defaults.font.family = 'system-ui, "DejaVu Sans", sans-serif';
+Chart.defaults.animation = false;
+Chart.defaults.maintainAspectRatio = false;
+
+// ---- small helpers -------------------------------------------------------------------------------
+function element(tag, text, className) {
+  const node = document.createElement(tag);
+  if (text !== undefined && text !== null) node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+const isNumber = x => typeof x === 'number';
+const percent = x => isNumber(x) ? Math.round(100 * x) + '%' : '–';
+const fixed = (x, digits = 2) => isNumber(x) ? x.toFixed(digits) : '–';
+const value = estimate => estimate ? estimate[0] : null;
+const range = (e, show) => e && isNumber(e[1]) && e[1] !== e[2] ? `${show(e[1])} – ${show(e[2])}` : '';
+function estimateCell(e, show = percent) {
+  const cell = element('td', show(value(e)));
+  const interval = range(e, show);
+  if (interval) cell.append(element('small', interval));
+  return cell;
+}
+function fillTable(table, header, rows) {
+  const head = element('thead'), body = element('tbody'), line = element('tr');
+  header.forEach(name => line.append(element('th', name)));
+  head.append(line);
+  rows.forEach(cells => {
+    const row = element('tr');
+    cells.forEach(cell => row.append(cell instanceof Node ? cell : element('td', cell)));
+    body.append(row);
+  });
+  table.replaceChildren(head, body);
+}
+const withInterval = (e, show = percent) => {
+  const interval = range(e, show);
+  return show(value(e)) + (interval ? ` (95% interval ${interval})` : '');
+};
+const counted = concepts.filter(c => c.status === 'ok');
+const statusText = {ok: 'erased', gated: 'no strength passed', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
+
+// What is left of the concept at the end of an attack, mean over seeds.
+function relearned(index, erased) {
+  const ends = attacks.filter(a => a.concept === index && a.erased === erased && a.points.length)
+    .map(a => value(a.points[a.points.length - 1].own_left)).filter(isNumber);
+  return ends.length ? ends.reduce((a, b) => a + b) / ends.length : null;
+}
+
+// ---- summary ---------------------------------------------------------------------------------------
+function showSummary() {
+  const manifest = data.manifest || {}, configuration = manifest.configuration || {};
+  $('subtitle').textContent = [configuration['run.model'] && `model ${configuration['run.model']}`,
+    configuration['run.catalog'] && `catalog ${configuration['run.catalog']}`,
+    manifest.created && `begun ${manifest.created}`, manifest.run_id && `run ${manifest.run_id}`].filter(Boolean).join('  ·  ');
+  const mean = data.mean && data.mean.joint;
+  const measure = data.objective === 'accuracy' ? 'accuracy above chance' : 'margin of the right answers';
+  if (!mean) { $('verdict').textContent = 'The evaluation is not complete yet; what is finished is shown below.'; return; }
+  const attacked = [...new Set(attacks.map(a => a.concept))];
+  const back = average(attacked.map(c => relearned(c, true))), control = average(attacked.map(c => relearned(c, false)));
+  let text = `${counted.length} of ${concepts.length} concepts were erased in one model. On held-out questions ` +
+    `${withInterval(mean.own_left)} of what the model knew of them is left, by the ${measure}; ` +
+    `${withInterval(mean.similar_left)} of neighbouring knowledge and ${withInterval(mean.general_left)} of general knowledge is kept.`;
+  if (isNumber(back)) {
+    text += ` After fine-tuning on texts about ${attacked.length === 1 ? 'one concept' : attacked.length + ' of the concepts'}, ` +
+      `${percent(back)} is back` + (isNumber(control) ? `; the untouched model stands at ${percent(control)} after the same training.` : '.');
+  }
+  if (!counted.length) text = 'No concept was erased: ' + (data.joint && data.joint.status === 'gated' ? 'no joint edit passed its gates.' : 'see the status of each below.');
+  $('verdict').textContent = text;
+  const tiles = [['Efficacy', mean.efficacy, 'of the concepts is gone'], ['Specificity', mean.specificity, 'of the rest is kept'],
+    ['Coherence', mean.coherence, 'of fluent answering is kept'], ['Harmonic mean', mean.harmonic_all, 'of the three']];
+  tiles.forEach(([name, e, what]) => addTile(name, percent(value(e)), [what, range(e, percent)].filter(Boolean).join(' · ')));
+  if (isNumber(back)) addTile('Back after attack', percent(back), isNumber(control) ? `untouched model ${percent(control)}` : 'share of the base figure');
+  const steps = Math.max(0, ...attacks.map(a => a.points.length ? a.points[a.points.length - 1].step : 0));
+  const notes = [
+    'Efficacy is 1 minus the share of the untouched model\'s figure that is left on the concept\'s own test questions; specificity is the harmonic mean of what is left on similar-domain and on general questions. Shares are clipped to 0 – 100%.',
+    'The margin is the mean log-probability of a token of the right answer minus that of the wrong ones. It moves long before answers flip, and says less than accuracy about what a user would see; both are in the table of a concept.',
+    'Intervals are 95%, by bootstrap over questions (a concept) or over concepts (means). With few questions they are wide: differences inside them mean nothing.',
+    'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
+    attacks.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
+  ];
+  (data.notes || []).concat(notes).forEach(note => $('caveats').append(element('li', note)));
+}
+function average(list) {
+  const numbers = list.filter(isNumber);
+  return numbers.length ? numbers.reduce((a, b) => a + b) / numbers.length : null;
+}
+function addTile(name, figure, note) {
+  const tile = element('div', null, 'tile');
+  tile.append(element('span', name), element('b', figure), element('span', note));
+  $('tiles').append(tile);
+}
+
+// ---- table of concepts -------------------------------------------------------------------------------
+const columns = [
+  {name: 'concept', sort: c => c.name, cell: c => element('td', c.name, 'text')},
+  {name: 'status', sort: c => c.status || '', cell: c => element('td', statusText[c.status] || c.status || '–', 'text status-' + c.status)},
+  {name: 'strength', sort: c => c.strength, cell: c => element('td', isNumber(c.strength) ? String(c.strength) : '–')},
+  {name: 'tokens', sort: c => c.token_count, cell: c => element('td', isNumber(c.token_count) ? String(c.token_count) : '–')},
+  ...[['efficacy', 'efficacy'], ['specificity', 'specificity'], ['coherence', 'coherence'], ['harmonic', 'harmonic_all']].map(([name, key]) =>
+    ({name, sort: (c, w) => value((c[w] || {})[key]), cell: (c, w) => estimateCell((c[w] || {})[key])})),
+  {name: 'accuracy', sort: (c, w) => value((c[w] || {}).own_accuracy),
+    cell: (c, w) => element('td', c[w] ? `${percent(value(c[w].base_own_accuracy))} → ${percent(value(c[w].own_accuracy))}` : '–')},
+  {name: 'relearned', sort: c => relearned(c.index, true),
+    cell: c => element('td', isNumber(relearned(c.index, true)) ? `${percent(relearned(c.index, true))} / ${percent(relearned(c.index, false))}` : '')},
+];
+let sorting = {column: null, up: true};
+function showConcepts() {
+  const which = $('which').value, wanted = $('filter').value.toLowerCase();
+  let rows = concepts.filter(c => (c.name + ' ' + (statusText[c.status] || c.status || '')).toLowerCase().includes(wanted));
+  if (sorting.column) {
+    const key = c => sorting.column.sort(c, which);
+    const rank = x => x === null || x === undefined ? -Infinity : x;
+    rows = rows.slice().sort((a, b) => {
+      const x = rank(key(a)), y = rank(key(b));
+      return (x < y ? -1 : x > y ? 1 : 0) * (sorting.up ? 1 : -1);
+    });
+  }
+  const body = element('tbody');
+  rows.forEach(c => {
+    const row = element('tr', null, c.index === chosen ? 'chosen' : '');
+    row.tabIndex = 0;
+    columns.forEach(column => row.append(column.cell(c, which)));
+    row.onclick = () => choose(c.index);
+    row.onkeydown = event => { if (event.key === 'Enter') choose(c.index); };
+    body.append(row);
+  });
+  $('concepts').tBodies[0].replaceWith(body);
+  $('count').textContent = `${rows.length} of ${concepts.length}`;
+}
+function makeHeader() {
+  const line = element('tr');
+  columns.forEach(column => {
+    const head = element('th'), button = element('button', column.name);
+    button.onclick = () => {
+      sorting = {column, up: sorting.column === column ? !sorting.up : column.name === 'concept'};
+      [...line.children].forEach(th => th.removeAttribute('aria-sort'));
+      head.setAttribute('aria-sort', sorting.up ? 'ascending' : 'descending');
+      showConcepts();
+    };
+    head.append(button);
+    line.append(head);
+  });
+  $('concepts').tHead.append(line);
+}
+
+// ---- one concept ---------------------------------------------------------------------------------------
+let chosen = 0;
+const plots = {};
+function plot(id, configuration) {
+  if (plots[id]) plots[id].destroy();
+  plots[id] = new Chart($(id), configuration);
+}
+const line = (label, points, hue, more = {}) => ({label, data: points, borderColor: hue, backgroundColor: hue, pointRadius: 3, borderWidth: 2, tension: 0, ...more});
+const share = {min: 0, max: 1, ticks: {callback: x => percent(x)}};
+// A curve with its interval as a band behind it.
+function banded(label, points, hue, dash) {
+  const edge = (k, fill) => line(label + ' interval', points.map(p => ({x: p.x, y: p.e[k]})), hue + '00', {pointRadius: 0, borderWidth: 0, fill, backgroundColor: hue + '2a'});
+  return [edge(1, false), edge(2, '-1'), line(label, points.map(p => ({x: p.x, y: p.e[0]})), hue, {borderDash: dash || []})];
+}
+const legend = {labels: {filter: item => !item.text.endsWith(' interval'), usePointStyle: true}};
+
+function showGrid(c) {
+  const cells = (c.cells || []).slice().sort((a, b) => a.strength - b.strength);
+  const points = key => cells.map(cell => ({x: cell.strength, y: cell[key]}));
+  const mark = cells.map(cell => cell.strength === c.strength ? 7 : 3);
+  const series = [['efficacy', colour.orange], ['specificity', colour.blue], ['coherence', colour.green], ['harmonic', colour.grey]];
+  plot('grid-plot', {type: 'line', data: {datasets: series.map(([key, hue]) => line(key, points(key), hue, {pointRadius: mark}))},
+    options: {plugins: {legend}, scales: {y: share, x: {type: 'logarithmic', title: {display: true, text: 'strength (large dots: chosen)'},
+      ticks: {callback: x => cells.some(cell => cell.strength === x) ? x : ''}}}}});
+}
+// Mean over seeds of the points of the attacks on one start; the interval is the mean of theirs.
+function curve(index, erased, key) {
+  const runs = attacks.filter(a => a.concept === index && a.erased === erased && a.points.length);
+  if (!runs.length) return [];
+  return runs[0].points.map((p, i) => ({x: p.step, e: [0, 1, 2].map(k => average(runs.map(r => r.points[i] && r.points[i][key] && r.points[i][key][k])))}));
+}
+function showRelearning(index) {
+  const erased = curve(index, true, 'own_margin'), control = curve(index, false, 'own_margin');
+  const there = erased.length + control.length > 0;
+  $('relearn-none').textContent = there ? 'Margin of the concept\'s test questions, with 95% intervals over questions.' : 'This concept was not attacked in this run.';
+  $('relearn-plot').parentElement.style.display = there ? '' : 'none';
+  if (!there) return;
+  plot('relearn-plot', {type: 'line', data: {datasets: [...banded('erased model', erased, colour.orange), ...banded('untouched model', control, colour.blue, [6, 4])]},
+    options: {plugins: {legend}, scales: {x: {type: 'linear', title: {display: true, text: 'steps of fine-tuning'}}, y: {title: {display: true, text: 'margin, nats a token'}}}}});
+}
+function showRaw(c) {
+  const joint = c.joint, alone = c.alone || {};
+  if (!joint) { fillTable($('raw'), ['not evaluated yet'], []); return; }
+  const kinds = [['concept: accuracy', 'own_accuracy', percent], ['concept: margin', 'own_margin', fixed], ['concept: letter', 'own_letter_accuracy', percent],
+    ['concept: open answers', 'own_open_accuracy', percent], ['similar: accuracy', 'similar_accuracy', percent], ['similar: margin', 'similar_margin', fixed],
+    ['similar: open answers', 'similar_open_accuracy', percent], ['general: accuracy', 'general_accuracy', percent], ['general: margin', 'general_margin', fixed],
+    ['paragraph perplexity', 'text_perplexity', x => fixed(x, 1)], ['neutral perplexity', 'neutral_perplexity', x => fixed(x, 1)]];
+  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show]) =>
+    [label, estimateCell(joint['base_' + key], show), estimateCell(alone[key], show), estimateCell(joint[key], show)]));
+}
+function showObjective(c) {
+  const points = (c.objective || []).map(([x, y]) => ({x, y}));
+  plot('objective-plot', {type: 'line', data: {datasets: [line('||A − F Gᵀ||²', points, colour.blue, {pointRadius: 0})]},
+    options: {plugins: {legend: {display: false}}, scales: {x: {type: 'linear', title: {display: true, text: 'iteration'}}}}});
+}
+function showTokens(c) {
+  const chips = (c.tokens || []).map(([text, z]) => {
+    const chip = element('span', text.replace(/\n/g, '⏎').replace(/\t/g, '⇥'), 'chip');
+    chip.append(element('i', '  ' + fixed(z, 1)));
+    chip.title = 'z-score against the background';
+    return chip;
+  });
+  $('tokens').replaceChildren(...(chips.length ? chips : [element('span', 'none', 'quiet')]));
+  if (c.token_count > chips.length) $('tokens').append(element('span', `and ${c.token_count - chips.length} more`, 'quiet'));
+  fillTable($('features'), ['feature', 'contrast', 'own share', 'ratio', 'strongest tokens'], (c.features || []).map(f =>
+    [String(f.id), fixed(f.contrast), fixed(f.own_share), isNumber(f.ratio) && f.ratio > 1000 ? 'concept only' : fixed(f.ratio, 1),
+      element('td', f.tokens.map(t => t.trim() || '␣').join('  '), 'text')]));
+}
+function choose(index) {
+  chosen = index;
+  const c = concepts[index];
+  $('chosen').value = index;
+  const margin = c.base_margin;
+  $('closer-facts').textContent = [`${statusText[c.status] || c.status || 'in progress'}`, isNumber(c.strength) && c.strength > 0 && `strength ${c.strength}`,
+    isNumber(c.token_count) && `${c.token_count} tokens edited, ${c.feature_count} features`,
+    margin && `untouched model's margin ${fixed(margin[0])} (${range(margin, fixed)})`,
+    c.joint && isNumber(c.joint.reused) && `${c.joint.reused} of ${c.joint.reused + c.joint.measured} probes needed no computation`,
+    c.iterations && `factorised in ${c.iterations} iterations (${c.stop_reason})`].filter(Boolean).join('  ·  ');
+  showGrid(c); showRelearning(index); showRaw(c); showObjective(c); showTokens(c); showConcepts();
+}
+
+// ---- all together, and the run ---------------------------------------------------------------------------
+function showJoint() {
+  const joint = data.joint;
+  if (joint) {
+    fillTable($('backoff'), ['factor', 'efficacy', 'specificity', 'coherence', 'general left'], joint.tried.map(t =>
+      [element('td', String(t.factor), t.factor === joint.factor ? 'best' : ''), percent(t.efficacy), percent(t.specificity), percent(t.coherence), percent(t.general_left)]));
+    $('backoff-note').textContent = joint.status === 'ok' ? `Factor ${joint.factor} of every concept's own strength is what was exported and attacked. A token that several concepts edit gets the ${joint.shared_tokens} of their edits.`
+      : 'No factor passed the gates of the joint edit.';
+  }
+  const collisions = data.collisions || [];
+  fillTable($('collisions'), ['token', 'concepts'], collisions.length ? collisions.map(([token, list]) =>
+    [element('td', token), element('td', list.map(i => concepts[i].name).join(', '), 'text')]) : [['none', '']]);
+  const points = concepts.filter(c => c.joint).map(c => ({x: value(c.joint.specificity), y: value(c.joint.efficacy), name: c.name}))
+    .filter(p => isNumber(p.x) && isNumber(p.y));
+  plot('scatter-plot', {type: 'scatter', data: {datasets: [{data: points, backgroundColor: colour.blue, pointRadius: 5}]},
+    options: {plugins: {legend: {display: false}, tooltip: {callbacks: {label: p => `${p.raw.name}: efficacy ${percent(p.raw.y)}, specificity ${percent(p.raw.x)}`}}},
+      scales: {x: {...share, title: {display: true, text: 'specificity'}}, y: {...share, title: {display: true, text: 'efficacy'}}}}});
+}
+function showRun() {
+  const stages = (Array.isArray(data.timings) ? data.timings : []).filter(t => /^(stage|load)\//.test(t.name) && t.name !== 'stage/all');
+  plot('time-plot', {type: 'bar', data: {labels: stages.map(t => t.name.replace('stage/', '')), datasets: [{data: stages.map(t => t.max), backgroundColor: colour.blue}]},
+    options: {indexAxis: 'y', plugins: {legend: {display: false}}, scales: {x: {title: {display: true, text: 'seconds'}}}}});
+  const configuration = (data.manifest || {}).configuration || {};
+  fillTable($('configuration'), ['key', 'value'], Object.entries(configuration).map(([key, v]) => [key, element('td', v, 'text')]));
+  $('manifest').textContent = JSON.stringify(data.manifest, null, 2);
+}
+
+concepts.forEach((c, index) => { c.index = index; $('chosen').append(new Option(c.name, index)); });
+makeHeader();
+showSummary();
+$('filter').oninput = showConcepts;
+$('which').onchange = showConcepts;
+$('chosen').onchange = event => choose(Number(event.target.value));
+const first = concepts.findIndex((c, i) => relearned(i, true) !== null);
+showJoint();
+showRun();
+if (concepts.length) choose(Math.max(0, first));

@@ -1,0 +1,122 @@
+#include "stages/report/report.hpp"
+
+#include <cstdio>
+#include <fstream>
+
+#include "cluster/error.hpp"
+#include "stages/report/csv.hpp"
+#include "stages/report/gather.hpp"
+#include "stages/report/page.hpp"
+#include "stages/report/text_table.hpp"
+
+namespace quench::report {
+
+using nlohmann::json;
+
+namespace {
+
+// Writes beside and renames, so that a reader never sees half a page.
+void publish(const std::filesystem::path& path, const std::string& text) {
+  const auto partial = path.string() + ".partial";
+  {
+    std::ofstream stream(partial, std::ios::binary);
+    stream << text;
+    stream.close();
+    if (!stream) {
+      std::filesystem::remove(partial);
+      throw DataError(path.string() +
+                      ": cannot be written; is the disk full or the folder read-only?");
+    }
+  }
+  std::filesystem::rename(partial, path);
+}
+
+std::string percent(const json& object, const char* name) {
+  if (!object.is_object() || !object.contains(name) || object[name][0].is_null()) return "–";
+  char text[16];
+  std::snprintf(text, sizeof text, "%.0f%%", 100 * object[name][0].get<double>());
+  return text;
+}
+
+std::string percent_with_interval(const json& object, const char* name) {
+  const auto value = percent(object, name);
+  if (value == "–" || object[name][1] == object[name][2]) return value;
+  char text[32];
+  std::snprintf(text, sizeof text, "%s [%.0f–%.0f]", value.c_str(),
+                100 * object[name][1].get<double>(), 100 * object[name][2].get<double>());
+  return text;
+}
+
+// What an attacked model has of the base's concept figure at the end, mean over seeds; empty where
+// it was not attacked.
+std::string relearned(const json& document, std::size_t concept_index, bool erased) {
+  double sum = 0;
+  int count = 0;
+  for (const auto& attack : document.value("attacks", json::array())) {
+    if (attack["concept"] != concept_index || attack["erased"] != erased ||
+        attack["points"].empty())
+      continue;
+    const auto& left = attack["points"].back()["own_left"][0];
+    if (left.is_null()) continue;
+    sum += left.get<double>();
+    ++count;
+  }
+  if (count == 0) return "";
+  char text[16];
+  std::snprintf(text, sizeof text, "%.0f%%", 100 * sum / count);
+  return text;
+}
+
+std::string strength_of(const json& item) {
+  if (!item.contains("strength") || item["strength"].is_null()) return "–";
+  char text[16];
+  std::snprintf(text, sizeof text, "%g", item["strength"].get<double>());
+  return text;
+}
+
+std::string table_of(const json& document) {
+  TextTable table({"concept", "status", "strength", "tokens", "efficacy", "specificity",
+                   "coherence", "harmonic", "relearned"});
+  for (std::size_t c = 0; c < document["concepts"].size(); ++c) {
+    const auto& item = document["concepts"][c];
+    const auto joint = item.value("joint", json());
+    const auto back = relearned(document, c, true);
+    table.add_row({item["name"], item.value("status", "–"), strength_of(item),
+                   std::to_string(item.value("token_count", 0)),
+                   percent_with_interval(joint, "efficacy"), percent(joint, "specificity"),
+                   percent(joint, "coherence"), percent(joint, "harmonic_all"),
+                   back.empty() ? "" : back + " / " + relearned(document, c, false)});
+  }
+  if (document.contains("mean")) {
+    const auto& mean = document["mean"]["joint"];
+    table.add_row({});
+    table.add_row({"mean of status ok", "", "", "", percent_with_interval(mean, "efficacy"),
+                   percent(mean, "specificity"), percent(mean, "coherence"),
+                   percent(mean, "harmonic_all")});
+  }
+  return table.text() +
+         "all concepts erased in one model, test questions, relative to the untouched model; [95% "
+         "interval]\n"
+         "relearned: share of the concept's figure after the attack, erased / untouched model\n";
+}
+
+}  // namespace
+
+Summary write_report(const std::filesystem::path& run_directory) {
+  const auto document = gather(run_directory);
+  const auto folder = run_directory / "report";
+  std::error_code code;
+  std::filesystem::create_directories(folder, code);
+  if (code) throw DataError(folder.string() + ": cannot be made: " + code.message());
+  for (const auto& file : csv_files(document)) publish(folder / file.name, file.text);
+  publish(folder / "index.html", html_page(document));
+  return {table_of(document), folder / "index.html"};
+}
+
+std::string summary_table(const std::filesystem::path& run_directory) {
+  return std::filesystem::exists(run_directory / "corpus.h5")
+             ? table_of(gather(run_directory))
+             : "nothing to show yet: the corpus stage is not complete\n";
+}
+
+}  // namespace quench::report

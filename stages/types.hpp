@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+// What stages hand to each other. Plain data; each stage's own types stay in its folder.
+namespace quench {
+
+enum class Subset : std::uint8_t {
+  own,
+  similar,
+  general
+};  // the concept's own questions, its neighbours', everybody's
+enum class Split : std::uint8_t { train, test };  // chosen on, reported on
+
+// What is asked of a model, and so what a measurement holds.
+enum class ProbeKind : std::uint8_t {
+  choice,       // question; values: mean log-probability of a token of each option
+  letter,       // question with lettered options; values: log-probability of each letter
+  open,         // question answered freely; values: {1 or 0: an accepted answer was given}
+  text,         // running text; values: {sum of negative log-probabilities, tokens scored}
+  instruction,  // instruction answered freely; values: {base model's negative log-probability of
+                // the answer, its tokens, repetition}
+};
+
+// One measurable item, tokenised. Identity is its place in the corpus (Corpus numbers them, concept
+// by concept, shared ones last).
+struct Probe {
+  std::int64_t id = 0;
+  ProbeKind kind = ProbeKind::choice;
+  Subset subset = Subset::own;
+  Split split = Split::train;
+  std::int32_t correct = 0;           // choice, letter: which continuation is right
+  std::vector<std::int32_t> context;  // prompt; for text: its first token
+  std::vector<std::vector<std::int32_t>> continuations;  // options, letters, or the rest of a text
+  std::vector<std::string> accepted;                     // open: answers that count as right
+};
+
+// What one model said to one probe (see ProbeKind for `values`).
+struct Measurement {
+  std::vector<float> values;
+  std::vector<std::int32_t> answer;  // open, instruction: generated ids
+  bool reused = false;               // taken from the base model, whose result it exactly is
+};
+
+// How often tokens occur in a body of sentences.
+struct DocumentFrequencies {
+  std::int64_t sentences = 0;
+  std::vector<std::int32_t> ids;     // ascending, distinct; no special tokens
+  std::vector<std::int32_t> counts;  // sentences that hold the token, >= 1
+};
+
+// A sparse factorisation A ~ F G^T of the embedding rows of `tokens` (methods 3.1), in the scaled
+// space of the model.
+struct Factors {
+  std::vector<std::int32_t> tokens;  // ids of A's columns, ascending: n
+  std::int64_t width = 0;            // d
+  std::int64_t rank = 0;             // K
+  std::vector<float> features;       // F^T, [K, d]
+  std::vector<std::int32_t> rows;    // G by column: [K, m] indices into tokens, ascending a column
+  std::vector<float> coefficients;   // [K, m]
+  std::int64_t per_feature() const {
+    return rank == 0 ? 0 : static_cast<std::int64_t>(rows.size()) / rank;
+  }
+};
+
+// The features and tokens that are a concept's own.
+struct Selected {
+  std::vector<std::int32_t> features;  // ascending
+  std::vector<std::int32_t> tokens;  // ids, ascending; each has a coefficient in a selected feature
+};
+
+struct Interval {
+  double low = 0, high = 0;
+};
+// A figure with its 95% interval (equal to the figure where none is estimated).
+struct Estimate {
+  double value = 0;
+  Interval interval;
+};
+
+}  // namespace quench

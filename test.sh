@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# The tests. Needs ./setup.sh before; fetches what only tests need.
+#
+#   ./test.sh          builds build/release, checks the format, runs every test but the long ones
+#   ./test.sh --full   adds the long tests, builds with sanitizers and clang-tidy
+set -euo pipefail
+# shellcheck source=tools/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/tools/common.sh"
+cd "$root"
+
+full=no
+case ${1:-} in
+  '') ;;
+  --full) full=yes ;;
+  *) fail "unknown option '$1' (--full)" ;;
+esac
+
+test_packages=(
+  'slurm-wlm|tests under Slurm'
+  'munge|tests under Slurm'
+  'chromium|tests of the report page'
+)
+
+check_format() {
+  local files
+  mapfile -t files < <(sources)
+  say "checking the format of ${#files[@]} files"
+  clang-format-14 --dry-run --Werror "${files[@]}" || fail "run clang-format-14 -i on the files above"
+}
+
+sources() { find cluster model stages pipeline tests bench -name '*.cpp' -o -name '*.hpp' -o -name '*.cu'; }
+
+run_tests() {
+  local dir=$1
+  shift
+  ctest --test-dir "build/$dir" --output-on-failure --no-tests=error -j "$(nproc)" "$@"
+}
+
+# clang cannot read g++'s precompiled headers: a configuration of its own.
+tidy() {
+  say "clang-tidy over everything"
+  cmake --preset release -B build/tidy -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >build/tidy.log
+  run-clang-tidy-14 -quiet -p build/tidy -j "$(build_jobs)" "$root/(cluster|model|stages|pipeline|tests|bench)/" \
+    >>build/tidy.log 2>&1 || {
+    grep -E '(warning|error):' build/tidy.log | sort -u | head -n 40 >&2 || true
+    fail "clang-tidy found something; the whole log: build/tidy.log"
+  }
+}
+
+[ -e build/release/build.ninja ] || fail "build/release is not configured: run ./setup.sh first"
+install_packages "${test_packages[@]}" || say "going on without them: tests that need them are skipped"
+make_venv "$deps/python" "comparison with transformers, 2.5 GB to fetch" "torch==$torch_version" transformers==5.23.0 \
+  tokenizers safetensors h5py numpy gguf pytest
+tools/fetch_models.sh smollm2 gemma3
+
+check_format
+build release
+if [ "$full" = yes ]; then
+  build asan
+  build tsan
+  ASAN_OPTIONS=detect_leaks=0 run_tests asan -L 'unit|mpi' # Open MPI does not free all it takes
+  run_tests tsan -L unit
+  tidy
+  run_tests release
+else
+  run_tests release -LE full
+fi

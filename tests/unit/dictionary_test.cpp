@@ -1,0 +1,174 @@
+#include "stages/dictionary/dictionary.hpp"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "cluster/error.hpp"
+#include "cluster/random.hpp"
+#include "stages/dictionary/fit_record.hpp"
+#include "tests/support/collective_check.hpp"
+#include "tests/support/scratch_directory.hpp"
+#include "tests/support/shared_directory.hpp"
+
+namespace quench::dictionary {
+namespace {
+
+using namespace testing;
+
+constexpr std::int64_t vocab = 120;
+constexpr std::int64_t width = 12;
+
+std::vector<float> make_embedding() {
+  const cluster::KeyedRandom random(3, "dictionary_test");
+  std::vector<float> out(vocab * width);
+  for (std::int64_t i = 0; i < vocab * width; ++i)
+    out[i] = static_cast<float>(random.normal(i % (19 * width)) + 0.2 * random.normal(9999 + i));
+  return out;
+}
+
+// Concepts of different numbers of tokens.
+Inputs make_inputs(const std::vector<float>& embedding, std::int64_t concepts) {
+  Inputs inputs;
+  inputs.concepts = concepts;
+  inputs.tokens = [](std::int64_t c) {
+    std::vector<std::int32_t> ids;
+    for (std::int32_t id = static_cast<std::int32_t>(c); id < vocab; id += 1 + (c == 2 ? 1 : 0))
+      ids.push_back(id);
+    return ids;
+  };
+  inputs.concept_hash = [](std::int64_t c) { return "concept " + std::to_string(c); };
+  inputs.embedding = embedding;
+  inputs.width = width;
+  inputs.scale = 3;
+  inputs.embedding_hash = "embedding";
+  inputs.inputs_hash = "inputs";
+  inputs.run_id = "run";
+  return inputs;
+}
+
+Options small_options() {
+  Options options;
+  options.rank = 7;
+  options.density = 0.05;
+  options.max_iterations = 25;
+  return options;
+}
+
+Dictionaries run_in(cluster::Communicator& comm, const std::filesystem::path& directory,
+                    const Inputs& inputs, int group_size = 1) {
+  at::set_num_threads(1);
+  cluster::Session session(comm.split(0, comm.rank()), {group_size, 1});
+  cluster::StopFlag stop;
+  cluster::Timers timers;
+  cluster::Context context{session, stop, timers, directory, true};
+  return run(inputs, small_options(), context);
+}
+
+void expect_equal(const Factors& actual, const Factors& expected) {
+  EXPECT_EQ(actual.tokens, expected.tokens);
+  EXPECT_EQ(actual.width, expected.width);
+  EXPECT_EQ(actual.rank, expected.rank);
+  EXPECT_EQ(actual.features, expected.features);
+  EXPECT_EQ(actual.rows, expected.rows);
+  EXPECT_EQ(actual.coefficients, expected.coefficients);
+}
+
+// The fit of concept c, without the stage.
+Fit fit_of(const Inputs& inputs, std::int64_t c) {
+  auto tokens = inputs.tokens(c);
+  std::vector<float> columns;
+  for (const auto token : tokens)
+    for (std::int64_t j = 0; j < width; ++j)
+      columns.push_back(3 * inputs.embedding[token * width + j]);
+  return factorise(columns, tokens, width, small_options(), inputs.concept_hash(c));
+}
+
+void each_concept_is_factorised(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  const auto embedding = make_embedding();
+  const auto inputs = make_inputs(embedding, 5);
+  const auto dictionaries = run_in(comm, directory.path(), inputs);
+  ASSERT_EQ(dictionaries.concepts(), 5);
+  const cluster::StoreReader file(directory / "dictionary.h5", "dictionary", schema);
+  const auto objectives = file.read_ragged<double>("concepts/objective");
+  const auto best = file.read<std::int64_t>("concepts/best_iteration");
+  for (std::int64_t c = 0; c < 5; ++c) {
+    const auto expected = fit_of(inputs, c);
+    expect_equal(dictionaries.factors(c), expected.factors);
+    EXPECT_EQ(objectives.at(c), expected.objective);
+    EXPECT_EQ(best.at(c), expected.best_iteration);
+    EXPECT_EQ(dictionaries.failure(c), "");
+  }
+  EXPECT_EQ(file.read_strings("concepts/stop_reason").at(4), fit_of(inputs, 4).stop_reason);
+  EXPECT_EQ(file.header().inputs_hash, "inputs");
+  EXPECT_EQ(file.number_attribute("/", "failures"), 0);
+  EXPECT_FALSE(std::filesystem::exists(directory / "journals/dictionary"));
+}
+
+void failures_are_recorded(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto embedding = make_embedding();
+  embedding[2 * width] = std::numeric_limits<float>::quiet_NaN();  // concepts 3 and 4 lack token 2
+  const auto dictionaries = run_in(comm, directory.path(), make_inputs(embedding, 5));
+  for (const std::int64_t c : {0, 1, 2}) {
+    EXPECT_NE(dictionaries.failure(c).find("token 2"), std::string::npos);
+    EXPECT_EQ(dictionaries.factors(c).rank, 0);
+  }
+  EXPECT_EQ(dictionaries.factors(3).rank, 7);
+  EXPECT_EQ(dictionaries.factors(4).tokens.front(), 4);
+  const cluster::StoreReader file(directory / "dictionary.h5", "dictionary", schema);
+  EXPECT_EQ(file.number_attribute("/", "failures"), 3);
+}
+
+void failures_everywhere_throw(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto embedding = make_embedding();
+  embedding.back() = std::numeric_limits<float>::infinity();
+  auto inputs = make_inputs(embedding, 2);
+  std::string message;
+  try {
+    run_in(comm, directory.path(), inputs);
+  } catch (const DataError& error) {
+    message = error.what();
+  }
+  EXPECT_NE(message.find("token 119"), std::string::npos) << message;
+  inputs.embedding = inputs.embedding.first(width * 50);
+  EXPECT_THROW(run_in(comm, directory.path(), inputs), DataError);
+}
+
+const std::vector<CollectiveCheck> checks{
+    {"EachConceptIsFactorised", each_concept_is_factorised},
+    {"FailuresAreRecorded", failures_are_recorded},
+    {"FailuresEverywhereThrow", failures_everywhere_throw},
+};
+
+using DictionaryStage = LocalCheck;
+TEST_P(DictionaryStage, Holds) { run(); }
+INSTANTIATE_TEST_SUITE_P(Dictionary, DictionaryStage, local_cases(checks), LocalCheck::name);
+
+TEST(DictionaryStage, GroupsShareATask) {
+  const ScratchDirectory directory;
+  const auto embedding = make_embedding();
+  const auto inputs = make_inputs(embedding, 3);
+  cluster::run_on_threads(2, [&](cluster::Communicator& comm) {
+    const auto dictionaries = run_in(comm, directory.path(), inputs, 2);
+    expect_equal(dictionaries.factors(1), fit_of(inputs, 1).factors);
+  });
+}
+
+TEST(FitRecord, RoundTrip) {
+  const auto embedding = make_embedding();
+  const auto fit = fit_of(make_inputs(embedding, 1), 0);
+  const auto copy = unpack(pack(fit));
+  expect_equal(copy.factors, fit.factors);
+  EXPECT_EQ(copy.objective, fit.objective);
+  EXPECT_EQ(copy.ridge, fit.ridge);
+  EXPECT_EQ(copy.best_iteration, fit.best_iteration);
+  EXPECT_EQ(copy.stop_reason, fit.stop_reason);
+  EXPECT_THROW(unpack(pack(fit).substr(0, 100)), DataError);
+}
+
+}  // namespace
+}  // namespace quench::dictionary
