@@ -27,7 +27,8 @@ void copy_elements(Buffer to, ConstBuffer from);
 // to = to op from, element-wise; same count and data type.
 void reduce_elements(Buffer to, ConstBuffer from, Op op);
 
-// Zero-filled and aligned to a cache line, in this process.
+// Zero-filled and aligned to a cache line, in this process. Throws ClusterError when there is no
+// room.
 std::shared_ptr<std::byte> allocate_lines(std::int64_t bytes);
 // A view of memory that the ranks (threads) of this process own together.
 std::unique_ptr<SharedMemory> make_local_memory(std::shared_ptr<std::byte> memory,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <numeric>
 
 #include "cluster/buffers.hpp"
@@ -119,7 +118,7 @@ std::shared_ptr<std::byte> allocate_lines(std::int64_t bytes) {
   constexpr std::size_t line = 64;
   const auto rounded = (static_cast<std::size_t>(bytes) / line + 1) * line;
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(line, rounded));
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) throw ClusterError("no room for " + std::to_string(bytes) + " bytes");
   std::memset(memory, 0, rounded);
   return {memory, [](std::byte* p) { std::free(p); }};
 }

@@ -123,7 +123,9 @@ class MpiCommunicator final : public Communicator {
     return std::make_unique<MpiCommunicator>(part, max_count_);
   }
 
+  // A rank alone on its node does not depend on the size of a memory file system.
   std::unique_ptr<SharedMemory> shared_memory(std::int64_t bytes) override {
+    if (size_ == 1) return make_local_memory(allocate_lines(bytes), bytes);
     return make_mpi_memory(comm_, bytes);
   }
 

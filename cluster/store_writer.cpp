@@ -43,6 +43,16 @@ std::string join(const std::vector<std::string>& names) {
   return text;
 }
 
+// Also what Open MPI puts beside a file (PARTIAL.data.0, ...) and leaves there when it is not
+// closed.
+void remove_partial(const std::filesystem::path& partial) {
+  const auto name = partial.filename().string();
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(partial.parent_path(), ignored))
+    if (file.path().filename().string().starts_with(name))
+      std::filesystem::remove(file.path(), ignored);
+}
+
 // The rows' elements one after another, and how many each row has.
 template <typename T, typename Row>
 std::pair<std::vector<T>, std::vector<std::int64_t>> flatten(const std::vector<Row>& rows) {
@@ -65,7 +75,7 @@ class StoreWriter::Implementation {
     std::int64_t bytes;
   };
 
-  Implementation(Communicator& comm, std::filesystem::path path, const StoreHeader& header);
+  Implementation(Communicator& comm, const std::filesystem::path& path, const StoreHeader& header);
   ~Implementation();
   Implementation(const Implementation&) = delete;
   Implementation& operator=(const Implementation&) = delete;
@@ -105,16 +115,17 @@ class StoreWriter::Implementation {
   Unwinding unwinding_;
 };
 
-StoreWriter::Implementation::Implementation(Communicator& comm, std::filesystem::path path,
+StoreWriter::Implementation::Implementation(Communicator& comm, const std::filesystem::path& path,
                                             const StoreHeader& header)
     : comm_(comm),
       mpi_(mpi_handle(comm)),
       parallel_(mpi_ != MPI_COMM_NULL),
       has_file_(parallel_ || comm.rank() == 0),
-      path_(std::move(path)),
+      path_(std::filesystem::absolute(path)),
       partial_(path_.string() + ".partial") {
   together("", [&] {
     if (comm_.rank() != 0) return;
+    remove_partial(partial_);
     descriptor_ = open_file(partial_, O_RDWR | O_CREAT | O_TRUNC);
   });
   reserve();
@@ -196,13 +207,13 @@ void StoreWriter::Implementation::abandon(bool failed) {
   const auto held = hdf5::lock();
   ended_ = true;
   if (parallel_ && failed) file_ = -1;
+  transfer_ = Handle();
   try {
+    if (descriptor_.valid()) remove_partial(partial_);
     close();
-  } catch (const DataError&) {
+  } catch (const std::exception&) {
     // The disk is full or broken, which is being told already.
   }
-  transfer_ = Handle();
-  if (descriptor_.valid()) ::unlink(partial_.c_str());
   descriptor_.reset();
 }
 
@@ -319,7 +330,7 @@ void StoreWriter::Implementation::publish() {
 }
 
 StoreWriter::StoreWriter(Communicator& comm, std::filesystem::path path, StoreHeader header)
-    : implementation_(std::make_unique<Implementation>(comm, std::move(path), header)) {}
+    : implementation_(std::make_unique<Implementation>(comm, path, header)) {}
 
 StoreWriter::~StoreWriter() = default;
 

@@ -77,7 +77,7 @@ class Inspector {
     const selection::Selection selection(run_.file("selection.h5"));
     const auto selected = selection.selected(concept_);
     const auto contrast = store.read<double>("features/contrast");
-    const auto counts = store.read<std::int64_t>("concepts/features");
+    const auto counts = store.read<std::int64_t>("concepts/feature_count");
     const auto first = std::accumulate(counts.begin(), counts.begin() + concept_, std::int64_t{0});
     const auto factors = dictionary::Dictionaries(run_.file("dictionary.h5")).factors(concept_);
     std::cout << "\nfeatures: " << selected.features.size() << " of " << factors.rank

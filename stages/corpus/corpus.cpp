@@ -49,6 +49,11 @@ void describe(Options& options, OptionTable& table) {
                    {"auto", "chat", "plain"});
   table.add("corpus.letter", options.letter, "make lettered questions");
   table.add("corpus.open", options.open, "make open questions");
+  table.add(
+      "corpus.held_out_paragraphs", options.held_out_paragraphs,
+      "paragraphs of a concept, the last ones and a third at most, whose perplexity is measured "
+      "and that no attack trains on",
+      {0, 1e6});
   table.add("corpus.max_concepts", options.max_concepts,
             "the first so many of the concepts chosen; 0: all",
             {0, std::numeric_limits<double>::infinity()});

@@ -23,11 +23,12 @@ namespace quench::corpus {
 inline constexpr std::int64_t schema = 1;
 
 struct Options {
-  std::string prompt_style = "auto";  // auto | chat | plain
-  bool letter = true;                 // make lettered questions
-  bool open = true;                   // make open questions
-  std::int64_t max_concepts = 0;      // the first so many; 0: all
-  std::vector<std::string> concepts;  // only these names; empty: all
+  std::string prompt_style = "auto";     // auto | chat | plain
+  bool letter = true;                    // make lettered questions
+  bool open = true;                      // make open questions
+  std::int64_t held_out_paragraphs = 4;  // the last ones of a concept: measured, never trained on
+  std::int64_t max_concepts = 0;         // the first so many; 0: all
+  std::vector<std::string> concepts;     // only these names; empty: all
 };
 void describe(Options& options, OptionTable& table);  // keys corpus.*
 
@@ -60,7 +61,8 @@ class Corpus {
   DocumentFrequencies frequencies(std::int64_t concept_index) const;
   DocumentFrequencies neutral_frequencies() const;
   // Probes of one concept: choice, letter and open forms of its own and similar questions (letter
-  // and open: split test alone), and its paragraphs as text (split test).
+  // and open: split test alone), and its held-out paragraphs as text
+  // (split test).
   std::vector<Probe> probes(std::int64_t concept_index) const;
   // Probes of everybody, subset general: questions (choice; letter: split test alone), neutral text
   // (split test), instructions.
@@ -69,8 +71,8 @@ class Corpus {
   // Ids of the probes of concept c are [probe_offsets[c], probe_offsets[c + 1]); the shared ones
   // come last.
   const std::vector<std::int64_t>& probe_offsets() const { return probe_offsets_; }
-  // Token ids of the concept's paragraphs for relearning, no special tokens but the tokenizer's
-  // prefix.
+  // Token ids of the concept's paragraphs for relearning (all but the held-out ones), no special
+  // tokens but the tokenizer's prefix.
   std::vector<std::vector<std::int32_t>> paragraphs(std::int64_t concept_index) const;
   const std::string& inputs_hash() const { return store_.header().inputs_hash; }
 

@@ -151,9 +151,15 @@ Piece PieceMaker::of_concept(const Concept& concept_text) const {
     add_question(question, Subset::own, concept_text.hash, piece.probes);
   for (const auto& question : concept_text.similar)
     add_question(question, Subset::similar, concept_text.hash, piece.probes);
-  for (const auto& paragraph : concept_text.paragraphs) {
-    add_text_probe(paragraph, Subset::own, piece.probes);
-    piece.paragraphs.push_back(with_prefix(paragraph));
+  const auto& paragraphs = concept_text.paragraphs;
+  const auto trained =
+      std::ssize(paragraphs) - std::min(options_.held_out_paragraphs, std::ssize(paragraphs) / 3);
+  for (std::int64_t i = 0; i < std::ssize(paragraphs); ++i) {
+    if (i < trained) {
+      piece.paragraphs.push_back(with_prefix(paragraphs[i]));
+    } else {
+      add_text_probe(paragraphs[i], Subset::own, piece.probes);
+    }
   }
   return piece;
 }

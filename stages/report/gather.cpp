@@ -150,7 +150,7 @@ class Gatherer {
 
   void add_features(const StoreReader& store) {
     const auto dictionary = open("dictionary.h5", "dictionary");
-    const auto counts = store.read<std::int64_t>("concepts/features");
+    const auto counts = store.read<std::int64_t>("concepts/feature_count");
     const auto contrast = store.read<double>("features/contrast");
     const auto share = store.read<double>("features/own_share");
     const auto ratio = store.read<double>("features/ratio");

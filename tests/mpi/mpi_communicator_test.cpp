@@ -68,7 +68,9 @@ TEST(MpiCommunicator, RefusesMoreSharedMemoryThanThereIs) {
   auto node = session().world().split_by_node();
   const auto message = cluster_error_of([&] { node->shared_memory(std::int64_t{1} << 60); });
   EXPECT_NE(message.find("1152921504606846976 bytes"), std::string::npos) << message;
-  EXPECT_NE(message.find("OMPI_MCA_osc_sm_backing_directory"), std::string::npos) << message;
+  if (node->size() > 1) {
+    EXPECT_NE(message.find("OMPI_MCA_osc_sm_backing_directory"), std::string::npos) << message;
+  }
 }
 
 }  // namespace

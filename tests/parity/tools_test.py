@@ -110,9 +110,9 @@ def add_byte_level_tokenizer(writer, size):
 def add_gemma_tokenizer(writer, size):
     letters = ["\u2581", "a", "b", "c", "\n"]
     bytes_ = [f"<0x{i:02X}>" for i in range(256)]
-    # Ids are in merge order: "ab" before "bc", so "abc" is ab + c.
-    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "  ", "\n\n", *bytes_, "ab", "bc", "abc", "\u2581ab", *letters]
-    types = [3, 3, 3, 3, 4, 4] + [6] * 256 + [1] * (4 + len(letters))
+    # Ids are in merge order: "ab" goes before "bc".
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "  ", "\n\n", *bytes_, "ab", "bc", "\u2581ab", *letters]
+    types = [3, 3, 3, 3, 4, 4] + [6] * 256 + [1] * (3 + len(letters))
     filler = size - len(tokens)
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
@@ -197,7 +197,7 @@ def test_tokenizer(converted):
     if arch == "llama":
         expected = {"ab": ["ab"], "12": ["1", "2"], "a b<|end|>é": ["a", "Ġ", "b", "<|end|>", "Ã", "©"]}
     else:
-        expected = {"abc": ["<bos>", "abc"], "ab c": ["<bos>", "ab", "\u2581", "c"], " ab": ["<bos>", "\u2581ab"],
+        expected = {"abc": ["<bos>", "ab", "c"], "bca": ["<bos>", "bc", "a"], "ab c": ["<bos>", "ab", "\u2581", "c"], " ab": ["<bos>", "\u2581ab"],
                     "a  b": ["<bos>", "a", "\u2581\u2581", "b"], "\n\na": ["<bos>", "\n\n", "a"],
                     "é": ["<bos>", "<0xC3>", "<0xA9>"]}
     assert {text: tokenizer.encode(text).tokens for text in expected} == expected

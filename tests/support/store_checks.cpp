@@ -1,5 +1,7 @@
 #include "tests/support/store_checks.hpp"
 
+#include <fstream>
+
 #include "cluster/error.hpp"
 #include "cluster/store.hpp"
 #include "tests/support/file_size_limit.hpp"
@@ -193,6 +195,21 @@ void appears_at_the_end(Communicator& comm) {
   }
 }
 
+// What a killed start has left behind, also beside its file, is in nobody's way.
+void leftovers(Communicator& comm) {
+  const SharedDirectory scratch(comm);
+  const auto path = scratch / "a.h5";
+  if (comm.rank() == 0)
+    for (const char* name : {"a.h5.partial", "a.h5.partial.data.7"})
+      std::ofstream(scratch / name) << "leftover";
+  comm.barrier();
+  StoreWriter writer(comm, path, header);
+  writer.finish();
+  EXPECT_TRUE(store_is_current(path, header));
+  const auto files = std::filesystem::directory_iterator(scratch.path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+}
+
 void missing_folder(Communicator& comm) {
   const SharedDirectory scratch(comm);
   const auto path = scratch / "missing" / "a.h5";
@@ -291,6 +308,7 @@ const std::vector<CollectiveCheck>& store_checks() {
       {"Attributes", attributes},
       {"Large", large},
       {"AppearsAtTheEnd", appears_at_the_end},
+      {"Leftovers", leftovers},
       {"MissingFolder", missing_folder},
       {"FullDisk", full_disk},
       {"FullDiskOnTheLastRank", full_disk_on_the_last_rank},

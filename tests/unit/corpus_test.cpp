@@ -66,7 +66,9 @@ json make_concept(const std::string& name) {
             {"similar",
              {{"train", json::array({make_question("S1 " + name + "?", "grey")})},
               {"test", json::array({make_question("S2 " + name + "?", "red")})}}}}},
-          {"paragraphs", {name + " is X.", std::string(300, 'y'), "z"}}};
+          {"paragraphs",
+           {name + " is T.", std::string(300, 't'), "t3", "t4", "t5", "t6", name + " is X.",
+            std::string(300, 'y'), "z"}}};
 }
 
 class CorpusTest : public ::testing::Test {
@@ -378,9 +380,9 @@ TEST_F(CorpusTest, LetterAndOpenCanBeLeftOut) {
 TEST_F(CorpusTest, ParagraphsAreWholeAndBeginWithThePrefix) {
   const Corpus corpus(make(2));
   const auto paragraphs = corpus.paragraphs(1);
-  ASSERT_EQ(paragraphs.size(), 3u);
-  EXPECT_EQ(paragraphs[0], Ids{bos} + bytes("E is X."));
-  EXPECT_EQ(paragraphs[1], Ids{bos} + bytes(std::string(300, 'y')));
+  ASSERT_EQ(paragraphs.size(), 6u);  // the last third is held out
+  EXPECT_EQ(paragraphs[0], Ids{bos} + bytes("E is T."));
+  EXPECT_EQ(paragraphs[1], Ids{bos} + bytes(std::string(300, 't')));
 }
 
 TEST_F(CorpusTest, ACatalogThatChangedIsRefused) {

@@ -43,8 +43,11 @@ class GenerateTest : public ::testing::TestWithParam<Architecture> {
 };
 
 TEST_P(GenerateTest, IsTheLikeliestTokenAgainAndAgain) {
+  GenerateOptions options;
+  options.max_new_tokens = 12;
   for (const std::int64_t batch : {1, 4, 16}) {
-    const auto answers = generate_greedy(model_, prompts_, {.max_new_tokens = 12, .batch = batch});
+    options.batch = batch;
+    const auto answers = generate_greedy(model_, prompts_, options);
     ASSERT_EQ(answers.size(), prompts_.size());
     for (std::size_t i = 0; i < prompts_.size(); ++i)
       EXPECT_EQ(answers[i], stepwise(prompts_[i], 12)) << "prompt " << i << " batch " << batch;
@@ -54,7 +57,9 @@ TEST_P(GenerateTest, IsTheLikeliestTokenAgainAndAgain) {
 TEST_P(GenerateTest, EndsAtAStopAndAtEachPromptsLimit) {
   const std::vector<std::int64_t> limits{12, 0, 12, 5, 12, 1};
   const Tokens stops{stepwise(prompts_[0], 12)[4], stepwise(prompts_[2], 12)[7]};
-  GenerateOptions options{.stop_ids = stops, .batch = 4};
+  GenerateOptions options;
+  options.stop_ids = stops;
+  options.batch = 4;
   const auto answers = generate_greedy(model_, prompts_, options, limits);
   options.keep_stop = true;
   const auto with_stops = generate_greedy(model_, prompts_, options, limits);
