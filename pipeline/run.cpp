@@ -274,7 +274,11 @@ std::vector<std::int64_t> Road::attacked(const erasure::Edits& edits) const {
 }
 
 void Road::relearn() {
-  if (!configuration_.relearning.enabled) return;
+  if (!configuration_.relearning.enabled) {
+    // Attacks of an earlier configuration say nothing of this run's edits.
+    if (context_.is_root()) std::filesystem::remove(path("relearning.h5"));
+    return;
+  }
   stage("relearning", "relearning.h5", relearning::schema, hashes_.relearning, [&] {
     relearning::Inputs in;
     in.concepts = corpus_->concepts();

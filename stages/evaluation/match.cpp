@@ -32,6 +32,19 @@ std::string normal_form(std::string word) {
 
 bool is_article(std::string_view word) { return word == "a" || word == "an" || word == "the"; }
 
+// The bytes of a punctuation mark or blank of Latin-1 (U+0080 to U+00BF, but for its letters) or of
+// General Punctuation (U+2000 to U+206F: curly quotes, dashes) at the front of the text; else 0.
+std::size_t wide_punctuation(std::string_view text) {
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
+  if (byte(0) == 0xC2 && byte(1) != 0xAA && byte(1) != 0xB5 && byte(1) != 0xBA) return 2;
+  const bool general = byte(0) == 0xE2 && (byte(1) == 0x80 || (byte(1) == 0x81 && byte(2) < 0xB0));
+  return general ? 3 : 0;
+}
+
+bool is_apostrophe(std::string_view mark) { return mark == "'" || mark == "‘" || mark == "’"; }
+
 // Words in lower case without punctuation, accents (Latin-1) and articles; small numbers as digits.
 Words words_of(std::string_view text) {
   Words words;
@@ -45,9 +58,12 @@ Words words_of(std::string_view text) {
     if (byte == 0xC3 && i + 1 < text.size()) {
       const char folded = fold_latin1(static_cast<unsigned char>(text[++i]));
       folded == ' ' ? end_word() : word.push_back(folded);
+    } else if (const auto wide = wide_punctuation(text.substr(i)); wide > 0) {
+      if (!is_apostrophe(text.substr(i, wide))) end_word();
+      i += wide - 1;
     } else if (byte >= 0x80 || std::isalnum(byte)) {
       word += static_cast<char>(byte < 0x80 ? std::tolower(byte) : byte);
-    } else if (byte != '\'') {
+    } else if (!is_apostrophe(text.substr(i, 1))) {
       end_word();
     }
   }

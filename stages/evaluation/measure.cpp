@@ -77,7 +77,8 @@ std::vector<Measurement> Meter::measure(cluster::Communicator& group,
   for (std::size_t j = group.rank(); j < open.size(); j += group.size()) {
     mine.push_back(&probes[open[j]]);
   }
-  const auto packed = pack(measure_locally(model, mine));
+  std::string packed;
+  cluster::agree(group, [&] { packed = pack(measure_locally(model, mine)); });
   const auto gathered = cluster::all_gather<char>(group, packed);
   for (int rank = 0; rank < group.size(); ++rank) {
     const auto piece = gathered.of(rank);

@@ -11,15 +11,15 @@ namespace {
 
 // The factors of one step that are the same for all numbers.
 struct StepFactors {
-  float decay, step_size, inverse_root_correction, beta1, beta2, epsilon;
+  float decay, step_size, inverse_root_correction, beta1, gain1, beta2, gain2, epsilon;
 };
 
 void update(float* parameter, const float* gradient, float* first, float* second,
             std::int64_t count, const StepFactors& f) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float g = gradient[i];
-    first[i] = f.beta1 * first[i] + (1 - f.beta1) * g;
-    second[i] = f.beta2 * second[i] + (1 - f.beta2) * g * g;
+    first[i] = f.beta1 * first[i] + f.gain1 * g;
+    second[i] = f.beta2 * second[i] + f.gain2 * g * g;
     const float denominator = std::sqrt(second[i]) * f.inverse_root_correction + f.epsilon;
     parameter[i] = parameter[i] * f.decay - f.step_size * first[i] / denominator;
   }
@@ -45,7 +45,9 @@ void AdamW::step() {
                             static_cast<float>(o.learning_rate / correction1),
                             static_cast<float>(1 / std::sqrt(correction2)),
                             static_cast<float>(o.beta1),
+                            static_cast<float>(1 - o.beta1),
                             static_cast<float>(o.beta2),
+                            static_cast<float>(1 - o.beta2),
                             static_cast<float>(o.epsilon)};
   constexpr std::int64_t grain = 1 << 15;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {

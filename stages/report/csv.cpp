@@ -61,7 +61,8 @@ std::string concepts_csv(const json& document) {
     for (const char* key : {"name", "status", "strength", "token_count", "feature_count"})
       csv.add(item.value(key, json()));
     for (const char* which : {"joint", "alone"}) {
-      for (const auto& name : figures) csv.add_estimate(item.value(which, json()), name);
+      const auto scores = item.value(which, json());
+      for (const auto& name : figures) csv.add_estimate(scores, name);
     }
     csv.end_row();
   }

@@ -43,9 +43,12 @@ json figures(const std::vector<std::string>& columns, std::span<const double> ro
   return named;
 }
 
+// Null for a file that is missing or damaged.
 json read_json(const std::filesystem::path& file) {
   std::ifstream stream(file);
-  return stream ? json::parse(stream, nullptr, /*allow_exceptions=*/false) : json();
+  if (!stream) return {};
+  auto value = json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  return value.is_discarded() ? json() : value;
 }
 
 // The run's files, opened where they are complete, and the document that grows from them.

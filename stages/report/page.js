@@ -32,7 +32,8 @@ function estimateCell(e, show = percent) {
 }
 function fillTable(table, header, rows) {
   const head = element('thead'), body = element('tbody'), line = element('tr');
-  header.forEach(name => line.append(element('th', name)));
+  const isText = column => rows.some(cells => cells[column] instanceof Node && cells[column].className === 'text');
+  header.forEach((name, column) => line.append(element('th', name, isText(column) ? 'text' : '')));
   head.append(line);
   rows.forEach(cells => {
     const row = element('tr');
@@ -139,7 +140,7 @@ function showConcepts() {
 function makeHeader() {
   const line = element('tr');
   columns.forEach(column => {
-    const head = element('th'), button = element('button', column.name);
+    const head = element('th', null, column.name === 'status' ? 'text' : ''), button = element('button', column.name);
     button.onclick = () => {
       sorting = {column, up: sorting.column === column ? !sorting.up : column.name === 'concept'};
       [...line.children].forEach(th => th.removeAttribute('aria-sort'));

@@ -50,9 +50,10 @@ std::string percent_with_interval(const json& object, const char* name) {
 // What an attacked model has of the base's concept figure at the end, mean over seeds; empty where
 // it was not attacked.
 std::string relearned(const json& document, std::size_t concept_index, bool erased) {
+  if (!document.contains("attacks")) return "";
   double sum = 0;
   int count = 0;
-  for (const auto& attack : document.value("attacks", json::array())) {
+  for (const auto& attack : document["attacks"]) {
     if (attack["concept"] != concept_index || attack["erased"] != erased ||
         attack["points"].empty())
       continue;

@@ -54,6 +54,18 @@ std::string padded(const std::string& cell, std::size_t width, bool left) {
   return left ? cell + spaces : spaces + cell;
 }
 
+// Controls of ASCII and of Latin-1 (U+0080 to U+009F) as spaces.
+std::string without_controls(const std::string& text) {
+  std::string clean;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto [value, bytes] = code_point(text, at);
+    const bool control = value < 0x20 || (value >= 0x7F && value < 0xA0);
+    clean += control ? std::string(" ") : text.substr(at, bytes);
+    at += bytes;
+  }
+  return clean;
+}
+
 }  // namespace
 
 std::size_t display_width(const std::string& utf8) {
@@ -76,6 +88,11 @@ std::string cut_to_width(const std::string& utf8, std::size_t width) {
     at += bytes;
   }
   return utf8.substr(0, at) + "…";
+}
+
+void TextTable::add_row(std::vector<std::string> cells) {
+  for (auto& cell : cells) cell = without_controls(cell);
+  rows_.push_back(std::move(cells));
 }
 
 std::string TextTable::text() const {

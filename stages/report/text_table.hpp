@@ -19,8 +19,9 @@ class TextTable {
   void add_columns(const std::vector<std::string>& names) {
     header_.insert(header_.end(), names.begin(), names.end());
   }
-  // Rows may be shorter than the header. A row of no cells is a rule.
-  void add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  // Rows may be shorter than the header. A row of no cells is a rule. Control characters become
+  // spaces: a name must not move the cursor.
+  void add_row(std::vector<std::string> cells);
   std::string text() const;
 
  private:

@@ -1,0 +1,90 @@
+#include <gtest/gtest.h>
+
+#include "stages/evaluation/measure.hpp"
+
+namespace quench::evaluation {
+namespace {
+
+bool matches(const std::string& answer, const std::vector<std::string>& accepted) {
+  return answer_matches(answer, accepted);
+}
+
+TEST(AnswerMatches, CaseAndPunctuation) {
+  EXPECT_TRUE(matches("It is TIGER  woods.", {"Tiger Woods"}));
+  EXPECT_TRUE(matches("tiger-woods", {"Tiger Woods"}));
+  EXPECT_TRUE(matches("St. Valentines day!", {"Valentine's Day"}));
+  EXPECT_FALSE(matches("Tiger in the woods", {"Tiger Woods"}));
+  EXPECT_FALSE(matches("Woods Tiger", {"Tiger Woods"}));
+}
+
+TEST(AnswerMatches, PunctuationBeyondAscii) {
+  EXPECT_TRUE(matches("“Tiger Woods”", {"Tiger Woods"}));
+  EXPECT_TRUE(matches("Valentine’s Day", {"Valentine's Day"}));
+  EXPECT_TRUE(matches("«Zeus»…", {"zeus"}));
+  EXPECT_TRUE(matches("1939–1945", {"1945"}));
+  EXPECT_TRUE(matches("a\u00A0hole\u2003in\u00A0one", {"hole in one"}));
+  EXPECT_FALSE(matches("Valentine’s", {"Valentine"}));
+  EXPECT_FALSE(matches("10 µm", {"m"}));
+}
+
+TEST(AnswerMatches, Articles) {
+  EXPECT_TRUE(matches("the Parthenon", {"A Parthenon"}));
+  EXPECT_TRUE(matches("Lord of Rings", {"The Lord of the Rings"}));
+  EXPECT_FALSE(matches("the", {"the"}));
+  EXPECT_FALSE(matches("anything", {"", "..."}));
+}
+
+TEST(AnswerMatches, Accents) {
+  EXPECT_TRUE(matches("Beyoncé", {"beyonce"}));
+  EXPECT_TRUE(matches("Sao Paulo", {"SÃO PAULO"}));
+  EXPECT_TRUE(matches("ÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝ", {"aaaaaaceeeeiiiidnoooooouuuuy"}));
+  EXPECT_TRUE(matches("àáâãäåçèéêëìíîïðñòóôõöøùúûüýÿ", {"aaaaaaceeeeiiiidnoooooouuuuyy"}));
+  EXPECT_TRUE(matches("3×4", {"3 4"}));
+}
+
+TEST(AnswerMatches, Numbers) {
+  EXPECT_TRUE(matches("There are Eighteen holes", {"18"}));
+  EXPECT_TRUE(matches("0", {"zero"}));
+  EXPECT_TRUE(matches("20", {"twenty"}));
+  EXPECT_FALSE(matches("180", {"18"}));
+  EXPECT_FALSE(matches("seven", {"8"}));
+}
+
+TEST(AnswerMatches, WholeWordsOfAnyForm) {
+  EXPECT_FALSE(matches("golfers", {"golf"}));
+  EXPECT_FALSE(matches("minigolf", {"golf"}));
+  EXPECT_TRUE(matches("golf", {"tennis", "golf"}));
+  EXPECT_FALSE(matches("golf", {}));
+  EXPECT_FALSE(matches("", {"golf"}));
+}
+
+TEST(AnswerMatches, OtherScriptsAreLeftAlone) {
+  EXPECT_TRUE(matches("Это Гагарин.", {"Гагарин"}));
+  EXPECT_FALSE(matches("гагарин", {"Гагарин"}));
+  EXPECT_TRUE(matches("東京", {"東京"}));
+  EXPECT_FALSE(matches("東京都", {"東京"}));
+  EXPECT_TRUE(matches("Dvořák", {"Dvořak"}));  // á folds, ř is none of Latin-1
+  EXPECT_FALSE(matches("Dvořák", {"Dvorak"}));
+}
+
+TEST(AnswerMatches, BrokenBytesAreHarmless) {
+  for (const std::string broken : {"\xC3", "\xE2", "\xE2\x80", "\xC2", "\xFF golf \xC3"}) {
+    EXPECT_FALSE(matches(broken, {"tennis"}));
+    matches("golf", {broken});
+  }
+  EXPECT_TRUE(matches("\xFF golf \xC3", {"golf"}));
+}
+
+double repetition_of(const std::vector<std::int32_t>& ids) { return repetition(ids); }
+
+TEST(Repetition, SharesOfSeenTriples) {
+  EXPECT_EQ(repetition_of({}), 0);
+  EXPECT_EQ(repetition_of({1, 1, 1}), 0);
+  EXPECT_EQ(repetition_of({1, 2, 3, 4, 5, 6}), 0);
+  EXPECT_DOUBLE_EQ(repetition_of({1, 1, 1, 1}), 0.5);
+  EXPECT_DOUBLE_EQ(repetition_of({1, 2, 3, 1, 2, 3}), 0.25);  // 123 231 312 123
+  EXPECT_EQ(repetition_of({1, 2, 1, 2, 2, 1, 1}), 0);         // pairs recur, triples do not
+}
+
+}  // namespace
+}  // namespace quench::evaluation
