@@ -18,7 +18,6 @@ esac
 test_packages=(
   'slurm-wlm|tests under Slurm'
   'munge|tests under Slurm'
-  'chromium|tests of the report page'
 )
 
 check_format() {

@@ -58,6 +58,8 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // The communicator behind a decorator; itself for any other.
+  virtual Communicator& underlying() { return *this; }
   virtual std::string name() const = 0;  // "self", "threads", "mpi"
 
   virtual void barrier() = 0;

@@ -178,7 +178,7 @@ void check_mpi(int status, const char* call) {
 }
 
 MPI_Comm mpi_handle(Communicator& comm) {
-  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&comm);
+  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&comm.underlying());
   return mpi ? mpi->handle() : MPI_COMM_NULL;
 }
 

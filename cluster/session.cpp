@@ -9,6 +9,7 @@
 
 #include "cluster/error.hpp"
 #include "cluster/mpi_handle.hpp"
+#include "cluster/timed_communicator.hpp"
 
 namespace quench::cluster {
 namespace {
@@ -66,6 +67,11 @@ void Session::prepare(const SessionOptions& options, Launcher launcher) {
   node_ = world_->split_by_node();
   make_groups(options.group_size);
   topology_ = measure_topology(*world_, *node_, launcher, options.threads);
+}
+
+void Session::time_collectives(Timers& timers) {
+  for (auto* communicator : {&world_, &node_, &group_, &leaders_})
+    if (*communicator) *communicator = make_timed(std::move(*communicator), timers);
 }
 
 void Session::make_groups(int group_size) {

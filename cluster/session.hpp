@@ -10,6 +10,8 @@
 
 namespace quench::cluster {
 
+class Timers;
+
 struct SessionOptions {
   int group_size = 1;  // ranks that share one task (a model replica, a factorisation)
   int threads =
@@ -39,6 +41,10 @@ class Session {
     return leaders_.get();
   }  // first rank of each group; null on the others
   const Topology& topology() const { return topology_; }
+
+  // From now on the time of the collectives of all communicators goes to `timers`, which must
+  // outlive the session's use.
+  void time_collectives(Timers& timers);
 
   // Ends the job on every rank with this code; for errors that the others cannot know of.
   [[noreturn]] static void abort(int code);

@@ -14,12 +14,13 @@ void Timers::add(const std::string& name, double seconds) {
   ++entry.calls;
 }
 
-Timers::Scope::Scope(Timers& timers, std::string name)
+Timers::Scope::Scope(Timers* timers, std::string name)
     : timers_(timers), name_(std::move(name)), start_(std::chrono::steady_clock::now()) {}
 
 Timers::Scope::~Scope() {
-  timers_.add(name_,
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
+  if (timers_ == nullptr) return;
+  timers_->add(name_,
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
 }
 
 namespace {

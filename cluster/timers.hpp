@@ -15,20 +15,20 @@ class Timers {
  public:
   void add(const std::string& name, double seconds);
 
-  // Adds the time of its own life.
+  // Adds the time of its own life; to nobody without timers.
   class Scope {
    public:
-    Scope(Timers& timers, std::string name);
+    Scope(Timers* timers, std::string name);
     ~Scope();
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
-    Timers& timers_;
+    Timers* timers_;
     std::string name_;
     std::chrono::steady_clock::time_point start_;
   };
-  Scope scope(std::string name) { return Scope(*this, std::move(name)); }
+  Scope scope(std::string name) { return Scope(this, std::move(name)); }
 
   struct Entry {
     double seconds = 0;

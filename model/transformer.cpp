@@ -1,6 +1,7 @@
 #include "model/transformer.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "model/attention.hpp"

@@ -193,7 +193,7 @@ evaluation::ProbeSource Road::probe_source() const {
 
 void Road::measure_baseline() {
   meter_.emplace(model_->base, inputs_.model.tokenizer,
-                 evaluation::measure_options(configuration_.evaluation));
+                 evaluation::measure_options(configuration_.evaluation), &context_.timers);
   stage("baseline", "baseline.h5", evaluation::schema, hashes_.baseline, [&] {
     evaluation::run_baseline({.probes = probe_source(),
                               .meter = &*meter_,
@@ -298,6 +298,7 @@ void Road::relearn() {
     in.config = &model_->config;
     in.base = model_->weights;
     in.joint = joint_model(*edits_).overlay();
+    in.timers = &context_.timers;
     in.model_state_hash = hashes_.erasure;
     in.inputs_hash = hashes_.relearning;
     in.run_id = directory_.run_id();
@@ -336,6 +337,28 @@ void write_report(cluster::Context& context) {
   });
 }
 
+// logs/r00000.log, ...: what each rank had to say. Collective.
+void start_rank_log(cluster::Communicator& world, const std::filesystem::path& run_directory) {
+  cluster::agree(world, [&] {
+    std::error_code code;
+    std::filesystem::create_directories(run_directory / "logs", code);
+    if (code)
+      throw DataError((run_directory / "logs").string() + ": cannot be made: " + code.message());
+    char name[32];
+    std::snprintf(name, sizeof name, "r%05d.log", world.rank());
+    cluster::log_to_file(run_directory / "logs" / name, world.rank());
+  });
+}
+
+// What ended the run is to be told, not that a full disk has no room for a note of it.
+void note_early_end(RunDirectory& directory, cluster::Session& session, const Error& error) {
+  try {
+    directory.finish(session, std::string("ended early: ") + error.what());
+  } catch (const DataError&) {
+    cluster::log_warning("manifest.json could not be brought up to date");
+  }
+}
+
 }  // namespace
 
 ExitCode run(cluster::Session& session, const Configuration& configuration,
@@ -347,7 +370,6 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
   check_memory(session, configuration, inputs);
 
   cluster::StopFlag stop;
-  cluster::StopFlag::install_signal_handlers();
   if (configuration.run.time_limit > 0) {
     stop.set_deadline(
         std::chrono::steady_clock::now() +
@@ -356,6 +378,8 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
   RunDirectory directory(session, configuration.run.directory, inputs.identity, request.command,
                          request.accept_changes);
   cluster::Timers timers;
+  session.time_collectives(timers);
+  start_rank_log(session.world(), directory.path());
   cluster::Context context{session, stop, timers, directory.path(), request.quiet};
   try {
     Road road(configuration, context, inputs, directory);
@@ -364,11 +388,13 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
       road.travel();
     }
     directory.save_timers(session, timers);
-    directory.finish(session, road.failures() == 0 ? "done" : "some tasks failed");
+    cluster::agree(session.world(), [&] {
+      directory.finish(session, road.failures() == 0 ? "done" : "some tasks failed");
+    });
     write_report(context);
     return road.failures() == 0 ? ExitCode::done : ExitCode::some_failed;
   } catch (const Error& error) {
-    directory.finish(session, std::string("ended early: ") + error.what());
+    note_early_end(directory, session, error);
     throw;
   }
 }

@@ -2,11 +2,14 @@
 #include "pipeline/run_commands.hpp"
 
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "cluster/collectives.hpp"
+#include "cluster/stop.hpp"
 #include "model/export.hpp"
 #include "pipeline/collectively.hpp"
 #include "pipeline/command_line.hpp"
@@ -31,6 +34,11 @@ constexpr const char* run_explanation =
 std::string joined(const Words& words) {
   return std::accumulate(words.begin(), words.end(), std::string("quench run"),
                          [](std::string text, const auto& word) { return text + " " + word; });
+}
+
+cluster::SessionOptions session_options(const Configuration& configuration) {
+  return {.group_size = static_cast<int>(configuration.run.group_size),
+          .threads = static_cast<int>(configuration.run.threads)};
 }
 
 }  // namespace
@@ -60,10 +68,19 @@ ExitCode run_command(const Words& words) {
     std::cout << configuration.table().help();
     return ExitCode::done;
   }
-  read_configuration(configuration, *values);
-  cluster::Session session({.group_size = static_cast<int>(configuration.run.group_size),
-                            .threads = static_cast<int>(configuration.run.threads)});
+  // A wrong configuration is told after the ranks have met: once, not by each of them.
+  std::exception_ptr wrong;
+  try {
+    read_configuration(configuration, *values);
+  } catch (const Error&) {
+    wrong = std::current_exception();
+  }
+  cluster::StopFlag::install_signal_handlers();
+  cluster::Session session(wrong ? cluster::SessionOptions{} : session_options(configuration));
   return collectively(session, [&] {
+    cluster::agree(session.world(), [&] {
+      if (wrong) std::rethrow_exception(wrong);
+    });
     return run(session, configuration,
                {joined(words), values->contains("accept-changes"), values->contains("quiet")});
   });

@@ -106,6 +106,29 @@ json open_manifest(const std::filesystem::path& path, const RunIdentity& identit
   return manifest;
 }
 
+// Adds this start's timers to those of earlier starts.
+void add_to_timings(const std::filesystem::path& file,
+                    const std::vector<cluster::TimerSummary>& summaries) {
+  std::map<std::string, json> rows;
+  if (std::ifstream stream(file); stream) {
+    for (const auto& row : json::parse(stream, nullptr, false)) rows[row.at("name")] = row;
+  }
+  for (const auto& timer : summaries) {
+    auto& row = rows[timer.name];
+    const auto add = [&](const char* field, auto value) {
+      row[field] = row.value(field, decltype(value){}) + value;
+    };
+    if (row.is_null()) row = {{"name", timer.name}};
+    add("min", timer.min);
+    add("mean", timer.mean);
+    add("max", timer.max);
+    add("calls", timer.calls);
+  }
+  json all = json::array();
+  for (const auto& [name, row] : rows) all.push_back(row);
+  write_atomically(file, all.dump(1) + "\n");
+}
+
 }  // namespace
 
 bool decides_results(const std::string& key) {
@@ -150,25 +173,9 @@ RunDirectory::RunDirectory(cluster::Session& session, std::filesystem::path path
 
 void RunDirectory::save_timers(cluster::Session& session, const cluster::Timers& timers) {
   const auto summaries = cluster::summarise(session.world(), timers);
-  if (session.world().rank() != 0) return;
-  std::map<std::string, json> rows;
-  if (std::ifstream stream(path_ / "timings.json"); stream) {
-    for (const auto& row : json::parse(stream, nullptr, false)) rows[row.at("name")] = row;
-  }
-  for (const auto& timer : summaries) {
-    auto& row = rows[timer.name];
-    const auto add = [&](const char* field, auto value) {
-      row[field] = row.value(field, decltype(value){}) + value;
-    };
-    if (row.is_null()) row = {{"name", timer.name}};
-    add("min", timer.min);
-    add("mean", timer.mean);
-    add("max", timer.max);
-    add("calls", timer.calls);
-  }
-  json all = json::array();
-  for (const auto& [name, row] : rows) all.push_back(row);
-  write_atomically(path_ / "timings.json", all.dump(1) + "\n");
+  cluster::agree(session.world(), [&] {
+    if (session.world().rank() == 0) add_to_timings(path_ / "timings.json", summaries);
+  });
 }
 
 void RunDirectory::finish(cluster::Session& session, const std::string& outcome) {

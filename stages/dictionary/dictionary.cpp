@@ -210,6 +210,7 @@ Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context&
   const auto tasks = make_tasks(inputs, options, comm);
   const auto results = cluster::run_tasks(
       context, stage_name, tasks, [&](std::int64_t c, cluster::Communicator& group) {
+        const auto timer = context.timers.scope("kernel/factorise");
         return group.rank() == 0 ? factorise_concept(inputs, options, c) : std::string();
       });
   if (inputs.concepts > 0 && results.failures() == inputs.concepts)

@@ -30,9 +30,9 @@ CellScores mean_of(const std::vector<CellScores>& all) {
   std::vector<double> mean(cell_figures().size(), 0.0);
   for (const auto& scores : all) {
     const auto row = to_row(scores);
-    for (std::size_t i = 0; i < row.size(); ++i)
-      mean[i] += row[i] / static_cast<double>(all.size());
+    for (std::size_t i = 0; i < row.size(); ++i) mean[i] += row[i];
   }
+  for (double& figure : mean) figure /= static_cast<double>(all.size());
   return from_row(mean);
 }
 

@@ -89,8 +89,8 @@ struct Inputs {
 
 // Collective over the world. Test split. Writes run_directory/evaluation.h5: tables alone/scores
 // and joint/scores [concept, figure] (columns: score_columns()), status a concept (ok, no_features,
-// unknown_to_model, failed), alone/mean and joint/mean over concepts of status ok with intervals over concepts, and the
-// joint model's measurements by probe id.
+// unknown_to_model, failed), alone/mean and joint/mean over concepts of status ok with intervals
+// over concepts, and the joint model's measurements by probe id.
 void run(const Inputs& inputs, const Options& options, cluster::Context& context);
 
 // The columns of a Scores row as stored in HDF5 and CSV, in order: value, low and high of each

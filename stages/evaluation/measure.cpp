@@ -50,8 +50,8 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 }  // namespace
 
 Meter::Meter(const model::Transformer& base, const model::Tokenizer& tokenizer,
-             const MeasureOptions& options)
-    : base_(base), tokenizer_(tokenizer), options_(options) {
+             const MeasureOptions& options, cluster::Timers* timers)
+    : base_(base), tokenizer_(tokenizer), options_(options), timers_(timers) {
   open_stops_ = base.config().stop_ids;
   if (const auto newline = tokenizer.encode("\n"); newline.size() == 1) {
     open_stops_.push_back(newline[0]);
@@ -103,7 +103,7 @@ std::vector<Measurement> Meter::measure_locally(const model::Transformer& model,
   }
   std::vector<model::ScoreItem> items;
   for (const auto i : scored) items.push_back(item_of(*probes[i]));
-  const auto scores = model::score(model, items, {.max_tokens = options_.batch_tokens});
+  const auto scores = score(model, items);
   for (std::size_t j = 0; j < scored.size(); ++j) {
     results[scored[j]] = from_scores(*probes[scored[j]], scores[j]);
   }
@@ -112,10 +112,17 @@ std::vector<Measurement> Meter::measure_locally(const model::Transformer& model,
   return results;
 }
 
+std::vector<std::vector<model::ContinuationScore>> Meter::score(
+    const model::Transformer& model, std::span<const model::ScoreItem> items) const {
+  const cluster::Timers::Scope timer(timers_, "kernel/score");
+  return model::score(model, items, {.max_tokens = options_.batch_tokens});
+}
+
 std::vector<std::vector<std::int32_t>> Meter::answers(
     const model::Transformer& model, std::span<const Probe* const> probes,
     std::span<const std::size_t> chosen, std::int64_t max_new_tokens,
     const std::vector<std::int32_t>& stops) const {
+  const cluster::Timers::Scope timer(timers_, "kernel/generate");
   std::vector<std::vector<std::int32_t>> prompts;
   for (const auto i : chosen) prompts.push_back(probes[i]->context);
   return model::generate_greedy(model, prompts,
@@ -147,7 +154,7 @@ void Meter::answer_instructions(const model::Transformer& model,
     items.push_back({probes[chosen[j]]->context, {std::move(ids[j])}});
     answered.push_back(chosen[j]);
   }
-  const auto fluency = model::score(base_, items, {.max_tokens = options_.batch_tokens});
+  const auto fluency = score(base_, items);
   for (std::size_t j = 0; j < answered.size(); ++j) {
     results[answered[j]].values[0] = static_cast<float>(-fluency[j][0].logprob);
     results[answered[j]].values[1] = static_cast<float>(fluency[j][0].tokens);

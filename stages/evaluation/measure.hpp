@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "cluster/communicator.hpp"
+#include "cluster/timers.hpp"
+#include "model/score.hpp"
 #include "model/tokenizer.hpp"
 #include "model/transformer.hpp"
 #include "stages/types.hpp"
@@ -24,7 +26,7 @@ struct MeasureOptions {
 class Meter {
  public:
   Meter(const model::Transformer& base, const model::Tokenizer& tokenizer,
-        const MeasureOptions& options);
+        const MeasureOptions& options, cluster::Timers* timers = nullptr);
 
   // result[i] of probes[i]; base_results[i] (may be empty: nothing is reused) is what the base
   // model said. Probes are sharded over the ranks of `group` and gathered. Collective over the
@@ -36,6 +38,8 @@ class Meter {
  private:
   std::vector<Measurement> measure_locally(const model::Transformer& model,
                                            std::span<const Probe* const> probes) const;
+  std::vector<std::vector<model::ContinuationScore>> score(
+      const model::Transformer& model, std::span<const model::ScoreItem> items) const;
   std::vector<std::vector<std::int32_t>> answers(const model::Transformer& model,
                                                  std::span<const Probe* const> probes,
                                                  std::span<const std::size_t> chosen,
@@ -50,6 +54,7 @@ class Meter {
   const model::Transformer& base_;
   const model::Tokenizer& tokenizer_;
   MeasureOptions options_;
+  cluster::Timers* timers_;
   std::vector<std::int32_t> open_stops_;  // an answer to an open question is one line
 };
 

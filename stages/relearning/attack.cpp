@@ -133,7 +133,10 @@ std::vector<Point> attack(cluster::Communicator& group, const Inputs& inputs,
   std::int64_t since = 0;
   for (std::int64_t step = 0; step < options.steps; ++step) {
     if (cluster::any_of(group, stop.requested())) throw Stopped("relearning: stopped in an attack");
-    loss += trainer.step(order, step);
+    {
+      const cluster::Timers::Scope timer(inputs.timers, "kernel/train_step");
+      loss += trainer.step(order, step);
+    }
     ++since;
     if (!is_point(step + 1, options)) continue;
     curve.push_back(

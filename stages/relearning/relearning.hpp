@@ -63,9 +63,10 @@ struct Inputs {
                                       std::span<const Measurement>)>
       figures;
   const model::ModelConfig* config = nullptr;
-  model::Weights base;           // shared, read-only
-  model::RowOverlay joint;       // the joint edit
-  std::string model_state_hash;  // of base and joint edit
+  model::Weights base;                // shared, read-only
+  model::RowOverlay joint;            // the joint edit
+  cluster::Timers* timers = nullptr;  // of this rank, for "kernel/train_step"
+  std::string model_state_hash;       // of base and joint edit
   std::string inputs_hash, run_id;
 };
 

@@ -19,7 +19,9 @@ std::pair<char32_t, std::size_t> code_point(const std::string& text, std::size_t
   char32_t value = bytes == 1 ? lead : lead & (0xFFu >> (bytes + 1));
   if (at + bytes > text.size()) return {lead, 1};
   for (std::size_t i = 1; i < bytes; ++i) {
-    value = (value << 6) | (static_cast<unsigned char>(text[at + i]) & 0x3Fu);
+    const auto next = static_cast<unsigned char>(text[at + i]);
+    if ((next & 0xC0) != 0x80) return {lead, 1};
+    value = (value << 6) | (next & 0x3Fu);
   }
   return {value, bytes};
 }

@@ -38,14 +38,14 @@ struct PublishedRow {
   double efficacy, specificity, harmonic, harmonic_all;
 };
 constexpr std::array<PublishedRow, 8> published = {{
-    {1, .265, .805, .990, .735, .892, .806, .859},    // Gemma, PISCES, Golf
-    {1, .458, .400, .998, .542, .571, .556, .652},    // Gemma, PISCES, Uranium
-    {.894, .127, .538, 1, .873, .672, .759, .826},    // Gemma, RMU, Golf
-    {1, 0, .262, .995, 1, .415, .586, .679},          // Gemma, CRISP, Golf
-    {.654, .164, .169, .990, .836, .269, .407, .506}, // Gemma, SNMF, Golf
-    {1, .121, .943, 1, .879, .971, .922, .947},       // Llama, PISCES, Golf
-    {.973, 0, .785, .997, 1, .869, .930, .951},       // Llama, RMU, Ancient Rome
-    {.728, .275, .938, .998, .725, .820, .769, .833}, // Llama, CRISP, Ancient Rome
+    {1, .265, .805, .990, .735, .892, .806, .859},     // Gemma, PISCES, Golf
+    {1, .458, .400, .998, .542, .571, .556, .652},     // Gemma, PISCES, Uranium
+    {.894, .127, .538, 1, .873, .672, .759, .826},     // Gemma, RMU, Golf
+    {1, 0, .262, .995, 1, .415, .586, .679},           // Gemma, CRISP, Golf
+    {.654, .164, .169, .990, .836, .269, .407, .506},  // Gemma, SNMF, Golf
+    {1, .121, .943, 1, .879, .971, .922, .947},        // Llama, PISCES, Golf
+    {.973, 0, .785, .997, 1, .869, .930, .951},        // Llama, RMU, Ancient Rome
+    {.728, .275, .938, .998, .725, .820, .769, .833},  // Llama, CRISP, Ancient Rome
 }};
 
 TEST(HarmonicMean, PublishedRows) {
@@ -59,13 +59,20 @@ TEST(HarmonicMean, PublishedRows) {
   }
 }
 
+Measurement said(std::vector<float> values, bool reused = false) {
+  Measurement measurement;
+  measurement.values = std::move(values);
+  measurement.reused = reused;
+  return measurement;
+}
+
 TEST(Choice, RightAndMargin) {
   Probe probe;
   probe.correct = 1;
-  EXPECT_TRUE(is_right(probe, {.values = {-3, -1, -2, -4}}));
-  EXPECT_DOUBLE_EQ(margin(probe, {.values = {-3, -1, -2, -4}}), -1 + 3);
-  EXPECT_FALSE(is_right(probe, {.values = {-1, -2, -2, -6}}));
-  EXPECT_DOUBLE_EQ(margin(probe, {.values = {-1, -2, -2, -6}}), -2 + 3);  // wrong, margin above 0
+  EXPECT_TRUE(is_right(probe, said({-3, -1, -2, -4})));
+  EXPECT_DOUBLE_EQ(margin(probe, said({-3, -1, -2, -4})), -1 + 3);
+  EXPECT_FALSE(is_right(probe, said({-1, -2, -2, -6})));
+  EXPECT_DOUBLE_EQ(margin(probe, said({-1, -2, -2, -6})), -2 + 3);  // wrong, margin above 0
 }
 
 // Probes with what the base model and the edited one said to them.
@@ -79,8 +86,8 @@ class Answers {
     probe.split = split;
     probe.correct = correct_;
     probes_.push_back(probe);
-    said_.push_back({.values = std::move(base)});
-    said_.push_back({.values = std::move(now), .reused = reused});
+    said_.push_back(said(std::move(base)));
+    said_.push_back(said(std::move(now), reused));
     pairs_.push_back({&probes_.back(), &said_[said_.size() - 2], &said_.back()});
   }
   // A question with these margins; right where they are positive.
@@ -171,7 +178,7 @@ TEST(Summarise, OtherKinds) {
   answers.add(ProbeKind::open, Subset::own, {1}, {0});
   answers.add(ProbeKind::open, Subset::own, {1}, {1});
   answers.add(ProbeKind::open, Subset::similar, {0}, {1});
-  answers.add(ProbeKind::letter, Subset::general, {-9, -9, -9, -9}, {0, -9, -9, -9});
+  answers.add(ProbeKind::letter, Subset::general, {-9, 0, -9, -9}, {0, -9, -9, -9});
   answers.add(ProbeKind::text, Subset::own, {10, 5}, {20, 5});
   answers.add(ProbeKind::text, Subset::own, {20, 25}, {10, 5});
   answers.add(ProbeKind::text, Subset::general, {4, 4}, {12, 4});

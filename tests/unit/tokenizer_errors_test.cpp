@@ -97,7 +97,7 @@ TEST_F(TokenizerErrorsTest, BrokenPostProcessor) {
 
 TEST_F(TokenizerErrorsTest, DeepNestingIsRefused) {
   json step = {{"type", "Digits"}};
-  for (int i = 0; i < 5000; ++i)
+  for (int i = 0; i < 40; ++i)
     step = {{"type", "Sequence"}, {"pretokenizers", json::array({std::move(step)})}};
   expect_field_error("/pre_tokenizer", step, "nested too deeply");
 }

@@ -14,7 +14,7 @@
 namespace quench::model {
 
 // A folder of its own for each test, with hand-made tokenizers small enough to check by eye.
-class TokenizerFixture : public testing::Test {
+class TokenizerFixture : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string name =

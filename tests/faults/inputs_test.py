@@ -1,0 +1,251 @@
+"""Wrong inputs and full disks end with code 64 and one message that names the place; nothing half-written counts as done."""
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import launch
+import tiny_run
+from launch import DONE, USAGE, settings
+from stores import STAGE_FILES, assert_same, is_complete, leftovers
+
+
+def refused(done, *parts):
+    """Code 64, and one message with all these parts."""
+    assert done.returncode == USAGE, f"{done.returncode}\n{done.stderr}"
+    ours = [line for line in done.stderr.splitlines() if line.startswith("quench: ")]
+    assert len(ours) == 1, done.stderr
+    for part in parts:
+        assert str(part) in done.stderr, done.stderr
+    assert "internal error" not in done.stderr and "terminate called" not in done.stderr
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def model(base, tmp_path):
+    """A copy of the model, to be damaged."""
+    return shutil.copytree(base / "model", tmp_path / "model")
+
+
+@pytest.fixture
+def catalog(base, tmp_path):
+    return shutil.copytree(base / "catalog", tmp_path / "catalog")
+
+
+@pytest.mark.parametrize("setting, parts", [
+    ("dictionary.rnak=5", ["dictionary.rnak", "dictionary.rank"]),
+    ("dictionary.rank=0", ["dictionary.rank", "'0'", "1 to 65536"]),
+    ("dictionary.rank=ten", ["dictionary.rank", "'ten'", "whole number"]),
+    ("erasure.shared_tokens=some", ["erasure.shared_tokens", "'some'", "strongest"]),
+    ("corpus.concepts=Gulf", ["Gulf", "Golf"]),
+    ("relearning.concepts=Tennis", ["relearning.concepts", "Tennis"]),
+    ("run.model=/nowhere/model", ["run.model", "/nowhere/model"]),
+    ("run.catalog=/nowhere/catalog", ["run.catalog", "/nowhere/catalog"]),
+    ("run.model=", ["run.model", "missing"]),
+])
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_setting(config, run, setting, parts, ranks):
+    refused(launch.run(config, run, *settings(setting), ranks=ranks), *parts)
+    assert not run.exists()
+
+
+def test_several_problems_are_told_at_once(config, run):
+    done = launch.run(config, run, *settings("run.model=/nowhere/model", "run.catalog=/nowhere/catalog"))
+    refused(done, "/nowhere/model", "/nowhere/catalog")
+
+
+def test_configuration_file(config, run, tmp_path):
+    refused(launch.run(tmp_path / "none.cfg", run), tmp_path / "none.cfg")
+    broken = tmp_path / "broken.cfg"
+    broken.write_text("[dictionary]\nrnak = 5\nrank = many\n", encoding="utf-8")
+    refused(launch.run(broken, run), broken, "dictionary.rank", "'many'", "dictionary.rnak")
+
+
+def test_group_size_that_does_not_divide_the_ranks(config, run):
+    done = launch.run(config, run, *settings("run.group_size=2"), ranks=3)
+    assert done.returncode == USAGE
+    assert "group_size = 2" in done.stderr
+
+
+def edit_json(path, **changes):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.update(changes)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def unsupported(model):
+    edit_json(model / "config.json", architectures=["GPTNeoXForCausalLM"], model_type="gpt_neox")
+    return ["GPTNeoXForCausalLM", "LlamaForCausalLM", "Gemma2ForCausalLM"]
+
+
+def truncated_weights(model):
+    file = model / "model.safetensors"
+    os.truncate(file, file.stat().st_size // 2)
+    return [file]
+
+
+def truncated_header(model):
+    os.truncate(model / "model.safetensors", 100)
+    return [model / "model.safetensors", "header"]
+
+
+def no_weights(model):
+    (model / "model.safetensors").unlink()
+    return [model]
+
+
+def pickled_weights(model):
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    return [model, "safetensors"]
+
+
+def broken_tokenizer(model):
+    text = (model / "tokenizer.json").read_bytes()
+    (model / "tokenizer.json").write_bytes(text[:len(text) // 2])
+    return [model / "tokenizer.json", "byte"]
+
+
+def no_tokenizer(model):
+    (model / "tokenizer.json").unlink()
+    return [model / "tokenizer.json"]
+
+
+def tokenizer_of_a_larger_model(model):
+    shutil.rmtree(model)
+    subprocess.run([sys.executable, tiny_run.ROOT / "tools" / "random_model.py", model, "--arch", "llama"], check=True)
+    shutil.copy(tiny_run.TOKENIZER / "tokenizer.json", model)
+    return [model / "tokenizer.json", "vocab_size is 512"]
+
+
+def another_shape(model):
+    edit_json(model / "config.json", intermediate_size=192)
+    return ["mlp.gate_proj.weight", "config.json"]
+
+
+def broken_config(model):
+    (model / "config.json").write_text("{\"architectures\": [", encoding="utf-8")
+    return [model / "config.json", "byte"]
+
+
+@pytest.mark.parametrize("damage", [unsupported, truncated_weights, truncated_header, no_weights, pickled_weights,
+                                    broken_tokenizer, no_tokenizer, tokenizer_of_a_larger_model, another_shape,
+                                    broken_config], ids=lambda damage: damage.__name__)
+def test_model(config, run, model, damage):
+    parts = damage(model)
+    refused(launch.run(config, run, *settings(f"run.model={model}")), *parts)
+    assert not run.exists()
+
+
+def test_all_problems_of_a_catalog_are_told(config, run, catalog):
+    concepts = tiny_run.read_lines(catalog / "concepts.jsonl")
+    concepts[0]["questions"]["concept"]["test"][1]["answer"] = "none of them"
+    concepts[1]["sentences"][2] = ""
+    concepts[2]["sentnces"] = concepts[2].pop("sentences")
+    tiny_run.write_lines(catalog / "concepts.jsonl", concepts)
+    with open(catalog / "general.jsonl", "a", encoding="utf-8") as file:
+        file.write("{not JSON\n")
+    done = launch.run(config, run, *settings(f"run.catalog={catalog}"))
+    refused(done, "concepts.jsonl:1: questions.concept.test[1].answer", "concepts.jsonl:2: sentences[2]",
+            "sentnces", "general.jsonl:")
+
+
+def test_changes_of_an_existing_run(config, reference, run, catalog):
+    shutil.copytree(reference, run)
+    changed = settings("selection.contrast=0.3", "relearning.steps=3")
+    done = launch.run(config, run, *changed)
+    refused(done, run, "selection.contrast", "'0.2'", "'0.3'", "relearning.steps", "--accept-changes")
+    concepts = tiny_run.read_lines(catalog / "concepts.jsonl")
+    concepts[0]["sentences"][0] += " And so on."
+    tiny_run.write_lines(catalog / "concepts.jsonl", concepts)
+    refused(launch.run(config, run, *settings(f"run.catalog={catalog}")), run, "catalog/concepts")
+    done = launch.run(config, run, *settings("relearning.steps=3"), "--accept-changes")
+    assert done.returncode == DONE, done.stderr
+    assert "evaluation: kept" in done.stderr and "relearning: begins" in done.stderr
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["starts"][-1]["changes_accepted"] is True
+    assert manifest["configuration"]["relearning.steps"] == "3"
+
+
+def test_places_and_machinery_may_change(config, reference, run):
+    moved = shutil.copytree(reference, run)
+    done = launch.run(config, moved, *settings("run.threads=2", "run.time_limit=60"))
+    assert done.returncode == DONE, done.stderr
+    assert_same(moved, reference)
+
+
+def test_run_directory_is_a_file(config, tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
+        refused(launch.run(config, directory), directory)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_export_does_not_replace_what_is_not_an_export(config, reference, run, tmp_path):
+    shutil.copytree(reference, run)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious.txt").write_text("mine", encoding="utf-8")
+    refused(launch.run(config, run, *settings(f"run.export_to={other}")), other)
+    assert [path.name for path in other.iterdir()] == ["precious.txt"]
+
+
+def test_more_memory_than_there_is(config, run):
+    done = launch.run(config, run, *settings("evaluation.batch_tokens=1000000000"))
+    if "is not allowed" in done.stderr:
+        done = launch.run(config, run, *settings("dictionary.rank=65536"))
+    refused(done, "iB of memory on a node", "iB are available")
+    assert not run.exists()
+
+
+# A limit on a file's size fails a write as a full disk does. Each limit lets the files of earlier stages through.
+def run_with_file_limit(config, run, limit, ranks):
+    words = launch.command(config, run, ranks=ranks)
+    return launch.call(words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+
+
+@pytest.mark.parametrize("file", ["corpus.h5", "dictionary.h5", "baseline.h5", "edits.h5", "evaluation.h5",
+                                  "relearning.h5", "model/model.safetensors"])
+def test_no_room_for_a_file(config, reference, run, file):
+    before = list(STAGE_FILES.values()) + ["model/model.safetensors"]
+    before = before[:before.index(file)]
+    shutil.copytree(reference, run, ignore=lambda folder, names: [
+        name for name in names if name == "model" or (name in STAGE_FILES.values() and name not in before)])
+    done = run_with_file_limit(config, run, 12_000, 0)
+    refused(done, run)
+    assert not (run / file).exists()
+    assert all(is_complete(run / name) for name in before)
+    assert [name for name in leftovers(run) if name.endswith(".partial")] == []
+    done = launch.run(config, run)
+    assert done.returncode == DONE, done.stderr
+    assert_same(run, reference)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own with little room; needs root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "none", folder], capture_output=True).returncode != 0:
+        pytest.skip("cannot mount a small file system here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_full_disk(config, reference, small_disk, ranks):
+    run = small_disk / "run"
+    done = launch.run(config, run, ranks=ranks)  # somewhere in the middle
+    refused(done, run)
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    done = launch.run(config, run, ranks=ranks)
+    assert done.returncode == DONE, done.stderr
+    assert_same(run, reference)
+    assert leftovers(run) == []

@@ -1,0 +1,367 @@
+#include "stages/erasure/erasure.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "cluster/error.hpp"
+#include "stages/erasure/grid.hpp"
+#include "tests/support/collective_check.hpp"
+#include "tests/support/shared_directory.hpp"
+
+namespace quench::erasure {
+namespace {
+
+using namespace testing;
+using Ids = std::vector<std::int32_t>;
+using Values = std::vector<float>;
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// Feature 0 is (1, 2) on the tokens 3 and 9, feature 1 is (10, 20) on 5 and 9.
+Factors small_factors() {
+  Factors factors;
+  factors.tokens = {3, 5, 9};
+  factors.width = factors.rank = 2;
+  factors.features = {1, 2, 10, 20};
+  factors.rows = {0, 2, 1, 2};
+  factors.coefficients = {0.5f, -1, 2, 3};
+  return factors;
+}
+
+TEST(UnitEdit, ByHand) {
+  const auto both = unit_edit(small_factors(), {{0, 1}, {5, 9}}, 4);
+  EXPECT_EQ(both.width, 2);
+  EXPECT_EQ(both.ids, (Ids{5, 9}));
+  EXPECT_EQ(both.values, (Values{20 / 4.0f, 40 / 4.0f, 29 / 4.0f, 58 / 4.0f}));
+  const auto first = unit_edit(small_factors(), {{0}, {3, 9}}, 1);
+  EXPECT_EQ(first.ids, (Ids{3, 9}));
+  EXPECT_EQ(first.values, (Values{0.5f, 1, -1, -2}));
+  EXPECT_TRUE(unit_edit({}, {}, 1).ids.empty());
+}
+
+const std::vector<model::RowDeltas> two_edits = {{2, {1, 2}, {1, 0, 0, 2}},
+                                                 {2, {2, 3}, {3, 0, 1, 1}}};
+
+model::RowDeltas combined(std::vector<double> strengths, const std::string& rule,
+                          bool reversed = false) {
+  auto edits = two_edits;
+  if (reversed) {
+    std::ranges::reverse(edits);
+    std::ranges::reverse(strengths);
+  }
+  return combine(edits, strengths, rule);
+}
+
+TEST(Combine, SumsSharedTokens) {
+  for (const bool reversed : {false, true}) {
+    const auto joint = combined({2, 1}, "sum", reversed);
+    EXPECT_EQ(joint.width, 2);
+    EXPECT_EQ(joint.ids, (Ids{1, 2, 3}));
+    EXPECT_EQ(joint.values, (Values{2, 0, 3, 4, 1, 1}));
+  }
+}
+
+TEST(Combine, KeepsTheStrongest) {
+  for (const bool reversed : {false, true}) {
+    EXPECT_EQ(combined({2, 1}, "strongest", reversed).values, (Values{2, 0, 0, 4, 1, 1}));
+    EXPECT_EQ(combined({1, 2}, "strongest", reversed).values, (Values{1, 0, 6, 0, 2, 2}));
+  }
+}
+
+TEST(Combine, LeavesOutWhatIsNotEdited) {
+  EXPECT_EQ(combined({0, 2}, "sum").ids, (Ids{2, 3}));
+  EXPECT_EQ(combined({0, 2}, "strongest").values, (Values{6, 0, 2, 2}));
+  EXPECT_TRUE(combined({0, 0}, "sum").ids.empty());
+  EXPECT_TRUE(combine({}, {}, "sum").ids.empty());
+}
+
+Cell cell(double strength, double harmonic, bool passed = true) {
+  Cell made{.strength = strength, .scores = {}, .passed = passed};
+  made.scores.harmonic = harmonic;
+  return made;
+}
+
+TEST(BestCell, HighestThatPassesTiesToTheSmaller) {
+  const auto best = [](const std::vector<Cell>& cells) {
+    const auto* found = best_cell(cells);
+    return found == nullptr ? 0 : found->strength;
+  };
+  EXPECT_EQ(best({cell(1, 0.2), cell(2, 0.5), cell(5, 0.4)}), 2);
+  EXPECT_EQ(best({cell(1, 0.2), cell(2, 0.5), cell(5, 0.5)}), 2);
+  EXPECT_EQ(best({cell(1, 0.2), cell(2, 0.5, false), cell(5, 0.4)}), 5);
+  EXPECT_EQ(best({cell(1, nan), cell(2, 0.1)}), 2);
+  EXPECT_EQ(best({cell(1, 0), cell(2, nan), cell(5, 0.9, false)}), 0);
+  EXPECT_EQ(best({}), 0);
+}
+
+// A stage of two tokens a concept whose scorer is a function of the strength.
+struct Planted {
+  Inputs inputs;
+  Options options;
+  std::vector<double> tried;  // strengths of score_alone
+
+  explicit Planted(std::function<CellScores(double)> scores) {
+    inputs.concepts = 1;
+    inputs.factors = [](std::int64_t) { return small_factors(); };
+    inputs.selected = [](std::int64_t) { return Selected{{0, 1}, {5, 9}}; };
+    inputs.known = {true};
+    inputs.score_alone = [this, scores](cluster::Communicator&, std::int64_t,
+                                        const model::RowDeltas& edit, double strength) {
+      EXPECT_EQ(edit.ids, (Ids{5, 9}));
+      tried.push_back(strength);
+      return scores(strength);
+    };
+  }
+  ConceptResult search() {
+    return erasure::search(inputs, options, *cluster::make_self_communicator(), 0);
+  }
+};
+
+CellScores scores_of(double harmonic, double general = 1, double coherence = 1) {
+  CellScores scores;
+  scores.harmonic = harmonic;
+  scores.general_left = general;
+  scores.coherence = coherence;
+  return scores;
+}
+
+TEST(Search, TakesTheBestOfTheGrid) {
+  Planted planted([](double s) { return scores_of(1 - std::abs(s - 5) / 100); });
+  planted.options.strengths = {20, 1, 5, 2};
+  const auto result = planted.search();
+  EXPECT_EQ(planted.tried, (std::vector<double>{1, 2, 5, 20}));
+  EXPECT_EQ(result.strength, 5);
+  EXPECT_EQ(result.status, "ok");
+  EXPECT_EQ(result.cells.size(), 4U);
+}
+
+TEST(Search, EndsWhenTooStrongTwice) {
+  Planted planted([](double s) { return scores_of(s / 100, s == 2 || s >= 10 ? 0.5 : 1); });
+  planted.options.strengths = {1, 2, 5, 10, 20, 50, 100};
+  const auto result = planted.search();
+  EXPECT_EQ(planted.tried, (std::vector<double>{1, 2, 5, 10, 20}));
+  EXPECT_EQ(result.strength, 5);
+  EXPECT_FALSE(result.cells[1].passed);
+  EXPECT_TRUE(result.cells[2].passed);
+}
+
+TEST(Search, IncoherenceGatesButDoesNotEnd) {
+  Planted planted([](double s) { return scores_of(s / 100, 1, s >= 2 ? 0.89 : 0.9); });
+  const auto result = planted.search();
+  EXPECT_EQ(planted.tried, planted.options.strengths);
+  EXPECT_EQ(result.strength, 1);
+}
+
+TEST(Search, WhatIsNotMeasuredGatesNothing) {
+  Planted planted([](double) { return scores_of(0.5, nan, nan); });
+  EXPECT_EQ(planted.search().strength, 0.5);
+}
+
+TEST(Search, Gated) {
+  Planted planted([](double) { return scores_of(0.5, 0.89); });
+  const auto result = planted.search();
+  EXPECT_EQ(result.status, "gated");
+  EXPECT_EQ(result.strength, 0);
+  EXPECT_EQ(result.cells.size(), 2U);
+  EXPECT_EQ(result.edit.ids, (Ids{5, 9}));
+}
+
+TEST(Search, NothingToTry) {
+  Planted planted([](double) { return scores_of(1); });
+  planted.inputs.known = {false};
+  EXPECT_EQ(planted.search().status, "unknown_to_model");
+  planted.inputs.selected = [](std::int64_t) { return Selected{{0}, {}}; };
+  const auto result = planted.search();
+  EXPECT_EQ(result.status, "no_features");
+  EXPECT_EQ(result.strength, 0);
+  EXPECT_TRUE(result.edit.ids.empty());
+  EXPECT_TRUE(planted.tried.empty());
+}
+
+TEST(Search, RecordsRoundTrip) {
+  Planted planted([](double s) { return scores_of(s / 100, nan, 0.95); });
+  planted.options.strengths = {1, 0.1};
+  const auto result = planted.search();
+  const auto back = unpack(pack(result));
+  EXPECT_EQ(back.edit.width, 2);
+  EXPECT_EQ(back.edit.ids, result.edit.ids);
+  EXPECT_EQ(back.edit.values, result.edit.values);
+  EXPECT_EQ(back.strength, result.strength);
+  EXPECT_EQ(back.status, result.status);
+  ASSERT_EQ(back.cells.size(), 2U);
+  EXPECT_EQ(back.cells[0].strength, 0.1);
+  EXPECT_TRUE(back.cells[1].passed);
+  EXPECT_EQ(back.cells[1].scores.harmonic, 0.01);
+  EXPECT_TRUE(std::isnan(back.cells[1].scores.general_left));
+  const CellScores numbered{1, 2, 3, 4, 5, 6, 7, 8, 9};
+  EXPECT_EQ(to_row(numbered), (std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(to_row(from_row(to_row(numbered))), to_row(numbered));
+  EXPECT_EQ(cell_figures().size(), 9U);
+}
+
+// Concepts 0, 1 and 4 can be edited, best at 1, 2 and 5; 2 is unknown to the model, 3 has no
+// features. All edit token 20. The joint edit is coherent from a factor of 0.6 on.
+constexpr std::int64_t concepts = 5;
+
+Factors factors_of(std::int64_t c) {
+  Factors factors;
+  factors.tokens = {static_cast<std::int32_t>(10 + c), 20};
+  factors.width = 3;
+  factors.rank = 1;
+  factors.features = {1, static_cast<float>(c), -1};
+  factors.rows = {0, 1};
+  factors.coefficients = {2, static_cast<float>(1 + c)};
+  return factors;
+}
+
+CellScores alone(cluster::Communicator& group, std::int64_t c, const model::RowDeltas&,
+                 double strength) {
+  group.barrier();
+  auto scores = scores_of(1 / (1 + std::abs(strength - 1 - static_cast<double>(c))));
+  scores.measured = c;
+  return scores;
+}
+
+CellScores joint(cluster::Communicator& group, std::int64_t c, const model::RowDeltas& edit,
+                 double factor) {
+  group.barrier();
+  EXPECT_EQ(edit.ids, (Ids{10, 11, 14, 20}));
+  auto scores = scores_of(0.5, 1, factor > 0.7 ? 0.95 - 0.1 * static_cast<double>(c) : 0.95);
+  scores.efficacy = static_cast<double>(c);
+  return scores;
+}
+
+Inputs planted_inputs() {
+  Inputs inputs;
+  inputs.concepts = concepts;
+  inputs.concept_hash = [](std::int64_t c) { return "hash " + std::to_string(c); };
+  inputs.factors = factors_of;
+  inputs.selected = [](std::int64_t c) {
+    return c == 3 ? Selected{} : Selected{{0}, factors_of(c).tokens};
+  };
+  inputs.known = {true, true, false, true, true};
+  inputs.scale = 2;
+  inputs.score_alone = alone;
+  inputs.score_joint = joint;
+  inputs.inputs_hash = "inputs";
+  inputs.run_id = "run";
+  return inputs;
+}
+
+Edits run_in(cluster::Communicator& comm, const std::filesystem::path& directory,
+             const Inputs& inputs, const Options& options = {}, int group_size = 1) {
+  cluster::Session session(comm.split(0, comm.rank()), {group_size, 1});
+  cluster::StopFlag stop;
+  cluster::Timers timers;
+  cluster::Context context{session, stop, timers, directory, true};
+  return run(inputs, options, context);
+}
+
+void expect_planted_file(const std::filesystem::path& path) {
+  const cluster::StoreReader file(path, "erasure", schema);
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/tokens"),
+            (std::vector<Ids>{{10, 20}, {11, 20}, {12, 20}, {}, {14, 20}}));
+  EXPECT_EQ(file.read_ragged<float>("edits/values").at(4), (Values{1, 4, -1, 2.5f, 10, -2.5f}));
+  EXPECT_EQ(file.read<double>("edits/strength"), (std::vector<double>{1, 2, 0, 0, 5}));
+  EXPECT_EQ(file.read_strings("edits/status"),
+            (std::vector<std::string>{"ok", "ok", "unknown_to_model", "no_features", "ok"}));
+  std::vector<std::int64_t> owners;
+  for (const std::int64_t c : {0, 1, 4}) owners.insert(owners.end(), 7, c);
+  EXPECT_EQ(file.read<std::int64_t>("cells/concept"), owners);
+  EXPECT_EQ(file.read_rows<double>("cells/strength", {7, 14}), Options{}.strengths);
+  EXPECT_EQ(file.read<std::uint8_t>("cells/passed"), std::vector<std::uint8_t>(21, 1));
+  const auto scores = file.read_rows<double>("cells/scores", {16, 17});  // concept 4 at 2
+  ASSERT_EQ(scores.size(), cell_figures().size());
+  EXPECT_DOUBLE_EQ(scores[6], 1 / 4.0);
+  EXPECT_EQ(scores[8], 4);
+  EXPECT_EQ(file.read_strings("cells/figures"), cell_figures());
+  EXPECT_EQ(file.read<double>("joint/factors"), (std::vector<double>{1, 0.8, 0.6}));
+  const auto tried = file.read_rows<double>("joint/scores", {0, 1});
+  EXPECT_NEAR(tried[0], 5 / 3.0, 1e-12);  // means over the edited concepts
+  EXPECT_NEAR(tried[2], 0.95 - 0.1 * 5 / 3.0, 1e-12);
+  EXPECT_EQ(file.number_attribute("/", "joint_factor"), 0.6);
+  EXPECT_EQ(file.text_attribute("/", "joint_status"), "ok");
+  EXPECT_EQ(file.number_attribute("/", "failures"), 0);
+}
+
+void the_file_is_the_same(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  run_in(comm, directory.path(), planted_inputs());
+  expect_planted_file(directory / "edits.h5");
+}
+
+void groups_give_the_same(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  run_in(comm, directory.path(), planted_inputs(), {}, comm.size());
+  expect_planted_file(directory / "edits.h5");
+}
+
+void subsets_are_replayed(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  const auto edits = run_in(comm, directory.path(), planted_inputs());
+  ASSERT_EQ(edits.concepts(), concepts);
+  EXPECT_EQ(edits.edit(1).values, (Values{1, 1, -1, 1, 1, -1}));
+  const std::vector<std::int64_t> chosen = {0, 2, 4};  // 2 is not edited
+  const auto joint = edits.joint(chosen);
+  EXPECT_EQ(joint.width, 3);
+  EXPECT_EQ(joint.ids, (Ids{10, 14, 20}));
+  // Token 20: 0.6 x 1 x (0.5, 0, -0.5) + 0.6 x 5 x (2.5, 10, -2.5).
+  const Values expected = {0.6f, 0, -0.6f, 3, 12, -3, 7.8f, 30, -7.8f};
+  for (std::size_t i = 0; i < 9; ++i) EXPECT_NEAR(joint.values.at(i), expected[i], 1e-6) << i;
+  EXPECT_TRUE(edits.joint({}).ids.empty());
+}
+
+void the_strongest_is_replayed(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  Options options;
+  options.shared_tokens = "strongest";
+  const auto edits = run_in(comm, directory.path(), planted_inputs(), options);
+  const std::vector<std::int64_t> chosen = {0, 4};
+  const auto joint = edits.joint(chosen);
+  EXPECT_NEAR(joint.values.at(6), 7.5f, 1e-6);
+  EXPECT_NEAR(joint.values.at(7), 30, 1e-5);
+}
+
+void no_factor_passes(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  Options options;
+  options.joint_min_coherence = 0.96;
+  const auto edits = run_in(comm, directory.path(), planted_inputs(), options);
+  EXPECT_EQ(edits.joint_factor(), 0);
+  EXPECT_TRUE(edits.joint(std::vector<std::int64_t>{0, 1}).ids.empty());
+  const cluster::StoreReader file(directory / "edits.h5", "erasure", schema);
+  EXPECT_EQ(file.read<double>("joint/factors"), options.back_off);
+  EXPECT_EQ(file.text_attribute("/", "joint_status"), "gated");
+}
+
+void failures_are_recorded(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto inputs = planted_inputs();
+  inputs.known = {false, true, false, false, false};
+  inputs.score_alone = [](auto&, auto...) -> CellScores { throw DataError("planted"); };
+  const auto edits = run_in(comm, directory.path(), inputs);
+  EXPECT_EQ(edits.status(1), "failed");
+  EXPECT_EQ(edits.status(0), "unknown_to_model");
+  EXPECT_EQ(edits.strength(1), 0);
+  const cluster::StoreReader file(directory / "edits.h5", "erasure", schema);
+  EXPECT_EQ(file.number_attribute("/", "failures"), 1);
+  EXPECT_EQ(file.text_attribute("/", "joint_status"), "nothing_to_do");
+  EXPECT_TRUE(file.read<double>("joint/factors").empty());
+}
+
+const std::vector<CollectiveCheck> checks{
+    {"TheFileIsTheSame", the_file_is_the_same},
+    {"GroupsGiveTheSame", groups_give_the_same},
+    {"SubsetsAreReplayed", subsets_are_replayed},
+    {"TheStrongestIsReplayed", the_strongest_is_replayed},
+    {"NoFactorPasses", no_factor_passes},
+    {"FailuresAreRecorded", failures_are_recorded},
+};
+
+using ErasureStage = LocalCheck;
+TEST_P(ErasureStage, Holds) { run(); }
+INSTANTIATE_TEST_SUITE_P(Erasure, ErasureStage, local_cases(checks), LocalCheck::name);
+
+}  // namespace
+}  // namespace quench::erasure
