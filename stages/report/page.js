@@ -47,12 +47,12 @@ const withInterval = (e, show = percent) => {
   return show(value(e)) + (interval ? ` (95% interval ${interval})` : '');
 };
 const counted = concepts.filter(c => c.status === 'ok');
-const statusText = {ok: 'erased', gated: 'no strength passed', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
+const statusText = {ok: 'edited', gated: 'no strength passed', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
 
-// What is left of the concept at the end of an attack, mean over seeds.
-function relearned(index, erased) {
+// What the model has of the concept at the end of an attack (or at its beginning), mean over seeds.
+function relearned(index, erased, before) {
   const ends = attacks.filter(a => a.concept === index && a.erased === erased && a.points.length)
-    .map(a => value(a.points[a.points.length - 1].own_left)).filter(isNumber);
+    .map(a => value(a.points[before ? 0 : a.points.length - 1].own_left)).filter(isNumber);
   return ends.length ? ends.reduce((a, b) => a + b) / ends.length : null;
 }
 
@@ -66,20 +66,20 @@ function showSummary() {
   const measure = data.objective === 'accuracy' ? 'accuracy above chance' : 'margin of the right answers';
   if (!mean) { $('verdict').textContent = 'The evaluation is not complete yet; what is finished is shown below.'; return; }
   const attacked = [...new Set(attacks.map(a => a.concept))];
-  const back = average(attacked.map(c => relearned(c, true))), control = average(attacked.map(c => relearned(c, false)));
-  let text = `${counted.length} of ${concepts.length} concepts were erased in one model. On held-out questions ` +
+  const back = average(attacked.map(c => relearned(c, true))), before = average(attacked.map(c => relearned(c, true, true))), control = average(attacked.map(c => relearned(c, false)));
+  let text = `${counted.length} of ${concepts.length} concepts were edited, all in one model. On held-out questions ` +
     `${withInterval(mean.own_left)} of what the model knew of them is left, by the ${measure}; ` +
     `${withInterval(mean.similar_left)} of neighbouring knowledge and ${withInterval(mean.general_left)} of general knowledge is kept.`;
   if (isNumber(back)) {
     text += ` After fine-tuning on texts about ${attacked.length === 1 ? 'one concept' : attacked.length + ' of the concepts'}, ` +
-      `${percent(back)} is back` + (isNumber(control) ? `; the untouched model stands at ${percent(control)} after the same training.` : '.');
+      `${percent(back)} is there, ${percent(before)} before` + (isNumber(control) ? `; the untouched model stands at ${percent(control)} after the same training.` : '.');
   }
-  if (!counted.length) text = 'No concept was erased: ' + (data.joint && data.joint.status === 'gated' ? 'no joint edit passed its gates.' : 'see the status of each below.');
+  if (!counted.length) text = 'No concept was edited: ' + (data.joint && data.joint.status === 'gated' ? 'no joint edit passed its gates.' : 'see the status of each below.');
   $('verdict').textContent = text;
   const tiles = [['Efficacy', mean.efficacy, 'of the concepts is gone'], ['Specificity', mean.specificity, 'of the rest is kept'],
     ['Coherence', mean.coherence, 'of fluent answering is kept'], ['Harmonic mean', mean.harmonic_all, 'of the three']];
   tiles.forEach(([name, e, what]) => addTile(name, percent(value(e)), [what, range(e, percent)].filter(Boolean).join(' · ')));
-  if (isNumber(back)) addTile('Back after attack', percent(back), isNumber(control) ? `untouched model ${percent(control)}` : 'share of the base figure');
+  if (isNumber(back)) addTile('After attack', percent(back), [`${percent(before)} before`, isNumber(control) && `untouched model ${percent(control)}`].filter(Boolean).join(' · '));
   const steps = Math.max(0, ...attacks.map(a => a.points.length ? a.points[a.points.length - 1].step : 0));
   const notes = [
     'Efficacy is 1 minus the share of the untouched model\'s figure that is left on the concept\'s own test questions; specificity is the harmonic mean of what is left on similar-domain and on general questions. Shares are clipped to 0 – 100%.',
