@@ -318,8 +318,11 @@ TEST_P(TraineeTest, EqualsAFullCopyForTheTokensOfTheText) {
   for (std::size_t i = 0; i < few.size(); ++i) EXPECT_NEAR(few[i], all[i], 1e-4) << i;
 
   const auto overlay = trainee.model().overlay();
-  std::set<std::int32_t> seen, held = {40};  // edited, not in the text
-  for (const auto& row : text) seen.insert(row.begin(), row.end());
+  std::set<std::int32_t> seen, read, held = {40};  // edited, not in the text
+  for (const auto& row : text) {
+    seen.insert(row.begin(), row.end());
+    read.insert(row.begin(), row.end() - 1);  // a last token only decays
+  }
   held.insert(seen.begin(), seen.end());
   EXPECT_EQ(std::set<std::int32_t>(overlay.ids.begin(), overlay.ids.end()), held);
   EXPECT_TRUE(std::ranges::is_sorted(overlay.ids));
@@ -333,7 +336,9 @@ TEST_P(TraineeTest, EqualsAFullCopyForTheTokensOfTheText) {
     }
     EXPECT_LT(largest_difference(row, full.embedding()[id]), 1e-5) << id;
     const at::Tensor start = edits.edits(id) ? edits.rows[0] : base.embedding[id];
-    EXPECT_GT(largest_difference(row, start), 1e-3) << id;
+    if (read.contains(id)) {
+      EXPECT_GT(largest_difference(row, start), 1e-3) << id;
+    }
   }
   EXPECT_EQ(trainee.parameters().size(), full.parameters().size());
 }
