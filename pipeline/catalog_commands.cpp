@@ -25,12 +25,7 @@ namespace {
 
 ExitCode check(const std::filesystem::path& catalog) {
   const auto problems = corpus::check_catalog(catalog);
-  for (const auto& problem : problems) {
-    std::cout << problem.file;
-    if (problem.line > 0) std::cout << ":" << problem.line;
-    if (!problem.field.empty()) std::cout << ": " << problem.field;
-    std::cout << ": " << problem.what << "\n";
-  }
+  for (const auto& problem : problems) std::cout << corpus::to_text(problem) << "\n";
   if (problems.empty()) {
     std::cout << "good: " << corpus::index_catalog(catalog).size() << " concepts\n";
     return ExitCode::done;

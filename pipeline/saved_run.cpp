@@ -16,12 +16,14 @@ namespace quench::pipeline {
 
 namespace {
 
+// Finished tasks in a stage's journals; the key of a failed one begins with '-' (task_runner.cpp).
 std::int64_t journalled(const std::filesystem::path& directory, const std::string& stage) {
   std::int64_t records = 0;
   std::error_code none;
   for (const auto& file :
        std::filesystem::directory_iterator(directory / "journals" / stage, none)) {
-    records += std::ssize(cluster::scan_journal(file.path()));
+    records += std::ranges::count_if(cluster::scan_journal(file.path()),
+                                     [](const auto& entry) { return entry.key.starts_with('+'); });
   }
   return records;
 }

@@ -17,6 +17,7 @@ std::vector<evaluation::Pair> pairs_of(std::span<const Probe> probes,
 }  // namespace
 
 model::Transformer LoadedModel::edited(const model::RowDeltas& deltas, double strength) const {
+  if (strength == 0) return base;  // no row counts as edited, so that everything is reused
   return model::Transformer(
       config, weights,
       model::make_overlay(weights.embedding, config.stored_type, deltas, strength));
