@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "cluster/buffers.hpp"
 #include "cluster/error.hpp"
@@ -169,12 +170,12 @@ class MpiCommunicator final : public Communicator {
 
 void check_mpi(int status, const char* call) {
   if (status == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "";
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
   int length = 0, rank = -1;
-  MPI_Error_string(status, text, &length);
+  MPI_Error_string(status, text.data(), &length);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   throw ClusterError(std::string(call) + " failed on rank " + std::to_string(rank) + ": " +
-                     std::string(text, length));
+                     std::string(text.data(), length));
 }
 
 MPI_Comm mpi_handle(Communicator& comm) {

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 
@@ -100,10 +101,10 @@ void Session::abort(int code) {
 }
 
 std::vector<std::string> library_versions() {
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
-  MPI_Get_library_version(text, &length);
-  std::string mpi(text, length);  // "Open MPI v4.1.4, package: ..."
+  MPI_Get_library_version(text.data(), &length);
+  std::string mpi(text.data(), length);  // "Open MPI v4.1.4, package: ..."
   mpi.resize(std::min(mpi.size(), mpi.find_first_of(",\n")));
   if (const auto v = mpi.find(" v"); v != std::string::npos) mpi.erase(v + 1, 1);
   unsigned major = 0, minor = 0, release = 0;

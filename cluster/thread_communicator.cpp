@@ -14,6 +14,8 @@ namespace quench::cluster {
 namespace {
 
 struct SharedTickets {
+  SharedTickets(std::int64_t n, TicketObserver observer, int ranks)
+      : state(n, std::move(observer)), present(ranks) {}
   TicketState state;
   int present;  // ranks that have not left; under the domain's mutex
 };
@@ -126,8 +128,7 @@ class ThreadCommunicator final : public Communicator {
 
   std::unique_ptr<TicketCounter> tickets(std::int64_t n, TicketObserver observer) override {
     const auto make = [&] {
-      return std::shared_ptr<SharedTickets>(
-          new SharedTickets{TicketState(n, std::move(observer)), size()});
+      return std::make_shared<SharedTickets>(n, std::move(observer), size());
     };
     return std::make_unique<ThreadTickets>(group_->domain(), share_from<SharedTickets>(0, make),
                                            rank_ == 0);
@@ -178,6 +179,7 @@ void run_on_threads(int size, const std::function<void(Communicator&)>& body) {
   const auto domain = std::make_shared<ThreadDomain>();
   const auto group = std::make_shared<ThreadGroup>(domain, size);
   std::vector<std::thread> threads;
+  threads.reserve(size);
   for (int rank = 0; rank < size; ++rank)
     threads.emplace_back([&, rank] {
       try {

@@ -36,7 +36,7 @@ std::vector<int> grantable_cpus() {
   if (sched_getaffinity(0, sizeof before, before.data()) != 0) return {};
   std::memset(all.data(), 0xff, sizeof all);
   if (sched_setaffinity(0, sizeof all, all.data()) != 0) return bound_cpus();
-  const auto cpus = bound_cpus();
+  auto cpus = bound_cpus();
   sched_setaffinity(0, sizeof before, before.data());
   return cpus;
 }
@@ -70,6 +70,7 @@ std::vector<std::string> all_hosts(Communicator& world) {
   const std::string own(name.data());
   const auto all = all_gather(world, std::span<const char>(own));
   std::vector<std::string> hosts;
+  hosts.reserve(world.size());
   for (int r = 0; r < world.size(); ++r) hosts.emplace_back(all.of(r).begin(), all.of(r).end());
   return hosts;
 }
