@@ -8,7 +8,7 @@ namespace {
 
 // Long waves are stretched by `factor`, short ones kept, those between blended.
 double llama3_scaled(const Rope& rope, double frequency) {
-  const double context = static_cast<double>(rope.original_max_position);
+  const auto context = static_cast<double>(rope.original_max_position);
   const double waves = context * frequency / (2 * std::numbers::pi);
   if (waves < rope.low_freq_factor) return frequency / rope.factor;
   if (waves > rope.high_freq_factor) return frequency;
@@ -21,7 +21,7 @@ double llama3_scaled(const Rope& rope, double frequency) {
 
 at::Tensor rope_frequencies(const Rope& rope, std::int64_t head_dim) {
   at::Tensor frequencies = at::empty({head_dim / 2}, at::kFloat);
-  float* out = frequencies.mutable_data_ptr<float>();
+  auto* out = frequencies.mutable_data_ptr<float>();
   for (std::int64_t j = 0; j < head_dim / 2; ++j) {
     const double share = 2.0 * static_cast<double>(j) / static_cast<double>(head_dim);
     double frequency = std::pow(rope.theta, -share);
