@@ -1,14 +1,19 @@
 #include "stages/dictionary/dictionary.hpp"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <bit>
+#include <chrono>
+#include <cmath>
+#include <optional>
 
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
+#include "cluster/log.hpp"
 #include "cluster/partition.hpp"
+#include "cluster/progress.hpp"
+#include "stages/dictionary/cost_model.hpp"
+#include "stages/dictionary/dictionary_file.hpp"
 #include "stages/dictionary/fit_record.hpp"
 
 namespace quench::dictionary {
@@ -18,12 +23,15 @@ namespace {
 constexpr auto stage_name = "dictionary";
 constexpr std::int64_t key_length = 64;  // hex digits of a SHA-256
 
-cluster::Range own_concepts(const Inputs& inputs, cluster::Communicator& comm) {
-  return cluster::rows_of(inputs.concepts, comm.size(), comm.rank());
+std::string fingerprint_of(const Options& options) {
+  auto copy = options;
+  OptionTable table;
+  describe(copy, table);
+  return table.fingerprint({"dictionary."});
 }
 
 // Of everything that decides a factorisation and nothing else.
-std::string key_of(const Inputs& inputs, std::int64_t concept_index,
+std::string key_of(const Inputs& inputs, const std::string& purpose,
                    const std::vector<std::int32_t>& tokens, const std::string& options) {
   const auto bytes = std::as_bytes(std::span(tokens));
   return cluster::Sha256()
@@ -32,26 +40,97 @@ std::string key_of(const Inputs& inputs, std::int64_t concept_index,
       .field(options)
       .field(inputs.embedding_hash)
       .field(std::to_string(std::bit_cast<std::uint64_t>(inputs.scale)))
-      .field(inputs.concept_hash(concept_index))
+      .field(purpose)
       .field({reinterpret_cast<const char*>(bytes.data()), bytes.size()})
       .hex();
 }
 
-// Collective. Each rank reads the token lists of its share; all ranks get all tasks.
+// This rank's rows of A^T: the stored embedding rows of its share of the tokens.
+Shard make_shard(const Inputs& inputs, std::span<const std::int32_t> tokens,
+                 const cluster::Communicator& group) {
+  const auto width = inputs.width;
+  const auto vocab = static_cast<std::int64_t>(inputs.embedding.size()) / width;
+  const auto share = cluster::rows_of(std::ssize(tokens), group.size(), group.rank());
+  const auto own = tokens.subspan(share.begin, share.size());
+  std::vector<float> stored;
+  stored.reserve(own.size() * width);
+  for (const auto token : own) {
+    if (token < 0 || token >= vocab) {
+      throw DataError("token " + std::to_string(token) + " is outside of the embedding of " +
+                      std::to_string(vocab) +
+                      " rows; tokenizer and weights are of different models");
+    }
+    const auto row = inputs.embedding.subspan(token * width, width);
+    stored.insert(stored.end(), row.begin(), row.end());
+  }
+  return {Rows(stored, own, width, inputs.scale), share.begin, std::ssize(tokens)};
+}
+
+// One factorisation and its checkpoint.
+struct Job {
+  const Inputs& inputs;
+  const Options& options;
+  cluster::Context& context;
+  std::filesystem::path checkpoint;
+  std::function<void(std::int64_t, double)> progress;
+};
+
+// Collective over the group: what rank 0 finds, for all.
+std::optional<FitState> resumed_state(const Job& job, cluster::Communicator& group) {
+  std::optional<FitState> state;
+  bool found = false;
+  cluster::agree(group, [&] {
+    found = std::filesystem::exists(job.checkpoint);
+    if (found) state = load_state(job.checkpoint);
+  });
+  // A file system may show the file to some nodes only.
+  if (cluster::all_reduce_value(group, std::int64_t{state ? 1 : 0}, cluster::Op::min) == 0)
+    return {};
+  if (group.rank() == 0)
+    cluster::log_info("dictionary: a factorisation goes on after iteration " +
+                      std::to_string(state->objective.size()));
+  return state;
+}
+
+// Collective over the group.
+Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::string& purpose,
+               cluster::Communicator& group) {
+  std::optional<Shard> shard;
+  cluster::agree(group, [&] { shard.emplace(make_shard(job.inputs, tokens, group)); });
+  const auto initial = job.options.init == "svd" ? svd_initial(*shard, job.options, purpose, group)
+                                                 : normal_initial(job.options, purpose);
+  const auto state = resumed_state(job, group);
+  FitHooks hooks;
+  hooks.stop = [&] { return job.context.stop.requested(); };
+  hooks.save = [&](const FitState& now) {
+    cluster::agree(group, [&] {
+      if (group.rank() == 0) save_state(job.checkpoint, now);
+    });
+  };
+  hooks.resume = state ? &*state : nullptr;
+  hooks.progress = job.progress;
+  auto fit = factorise(*shard, initial, job.options, group, hooks);
+  fit.factors.tokens = std::move(tokens);
+  return fit;
+}
+
+std::filesystem::path checkpoint_of(const cluster::Context& context, const std::string& key) {
+  return context.run_directory / "journals" / stage_name / (key + ".fit");
+}
+
+// Collective. Each rank reads the token lists of its share; all ranks get all tasks, whose cost is
+// the number of tokens.
 std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& options,
                                       cluster::Communicator& comm) {
-  auto copy = options;
-  OptionTable table;
-  describe(copy, table);
-  const auto fingerprint = table.fingerprint({"dictionary."});
+  const auto fingerprint = fingerprint_of(options);
   std::string keys;
   std::vector<std::int64_t> costs;
   cluster::agree(comm, [&] {
-    const auto own = own_concepts(inputs, comm);
+    const auto own = cluster::rows_of(inputs.concepts, comm.size(), comm.rank());
     for (auto c = own.begin; c < own.end; ++c) {
       const auto tokens = inputs.tokens(c);
-      keys += key_of(inputs, c, tokens, fingerprint);
-      costs.push_back(static_cast<std::int64_t>(tokens.size()));
+      keys += key_of(inputs, inputs.concept_hash(c), tokens, fingerprint);
+      costs.push_back(std::ssize(tokens));
     }
   });
   const auto all_keys = cluster::all_gather(comm, std::span<const char>(keys));
@@ -64,106 +143,119 @@ std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& optio
   return tasks;
 }
 
-// A^T of a concept: the scaled embedding rows of its tokens.
-at::Tensor gather_rows(const Inputs& inputs, const std::vector<std::int32_t>& tokens) {
-  const auto width = inputs.width;
-  const auto vocab = static_cast<std::int64_t>(inputs.embedding.size()) / width;
-  auto out = at::empty({static_cast<std::int64_t>(tokens.size()), width}, at::kFloat);
-  float* row = out.mutable_data_ptr<float>();
-  for (const auto token : tokens) {
-    if (token < 0 || token >= vocab) {
-      throw DataError("token " + std::to_string(token) + " is outside of the embedding of " +
-                      std::to_string(vocab) +
-                      " rows; tokenizer and weights are of different models");
-    }
-    const auto stored = inputs.embedding.subspan(token * width, width);
-    row = std::transform(stored.begin(), stored.end(), row,
-                         [&](float value) { return static_cast<float>(value * inputs.scale); });
+// What was chosen and how right the prediction was, told once for the whole stage. Collective.
+void log_cost(const Block& block, const Options& options, int group_size,
+              cluster::Communicator& comm) {
+  double measured = 0, predicted = 0, bounded = 0, fits = 0;
+  for (std::size_t i = 0; i < block.forms.size(); ++i) {
+    if (block.forms[i].empty()) continue;
+    const auto rows = std::ssize(block.tokens[i]);
+    const FitShape shape{rows, block.width, options.rank, kept_per_feature(rows, options.density),
+                         group_size};
+    const auto form = block.forms[i] == "bounded" ? Form::bounded : Form::streamed;
+    measured += block.seconds[i];
+    predicted += predict(shape, form).seconds * static_cast<double>(block.objectives[i].size());
+    bounded += form == Form::bounded ? 1 : 0;
+    ++fits;
   }
-  return out;
+  std::vector<double> sums{measured, predicted, bounded, fits};
+  cluster::all_reduce_sum(comm, std::span<double>(sums));
+  if (comm.rank() != 0 || sums[3] == 0) return;
+  cluster::log_info("dictionary: " + std::to_string(std::llround(sums[3])) + " factorisations (" +
+                    std::to_string(std::llround(sums[2])) + " bounded), " +
+                    cluster::format_duration(sums[0]) + " of a group, predicted " +
+                    cluster::format_duration(sums[1]));
 }
 
-std::string factorise_concept(const Inputs& inputs, const Options& options,
-                              std::int64_t concept_index) {
-  auto tokens = inputs.tokens(concept_index);
-  const auto rows = gather_rows(inputs, tokens);
-  const std::span<const float> columns(rows.const_data_ptr<float>(), rows.numel());
-  return pack(factorise(columns, std::move(tokens), inputs.width, options,
-                        inputs.concept_hash(concept_index)));
-}
-
-// One rank's block of concepts, laid out as dictionary.h5 is.
-struct Block {
-  std::vector<std::int64_t> ranks, best_iterations;  // of each concept
-  std::vector<double> ridges;
-  std::vector<std::string> stop_reasons, failures;
-  std::vector<std::vector<std::int32_t>> tokens;
-  std::vector<std::vector<double>> objectives;
-  std::vector<float> features;                  // [sum K, d]
-  std::vector<std::vector<std::int32_t>> rows;  // of each feature
-  std::vector<std::vector<float>> coefficients;
-};
-
-void append(Block& block, Fit fit, std::string failure) {
-  const auto& factors = fit.factors;
-  const auto kept = factors.per_feature();
-  for (std::int64_t k = 0; k < factors.rank; ++k) {
-    const auto first = k * kept;
-    block.rows.emplace_back(factors.rows.begin() + first, factors.rows.begin() + first + kept);
-    block.coefficients.emplace_back(factors.coefficients.begin() + first,
-                                    factors.coefficients.begin() + first + kept);
-  }
-  block.features.insert(block.features.end(), factors.features.begin(), factors.features.end());
-  block.ranks.push_back(factors.rank);
-  block.best_iterations.push_back(fit.best_iteration);
-  block.ridges.push_back(fit.ridge);
-  block.stop_reasons.push_back(std::move(fit.stop_reason));
-  block.failures.push_back(std::move(failure));
-  block.tokens.push_back(std::move(fit.factors.tokens));
-  block.objectives.push_back(std::move(fit.objective));
-}
-
-Block read_block(const cluster::TaskResults& results, cluster::Range own) {
+// Collective over the world.
+Block factorise_concepts(const Inputs& inputs, const Options& options, cluster::Context& context) {
+  auto& comm = context.world();
+  const auto tasks = make_tasks(inputs, options, comm);
+  const auto results = cluster::run_tasks(
+      context, stage_name, tasks, [&](std::int64_t c, cluster::Communicator& group) {
+        const auto timer = context.timers.scope("kernel/factorise");
+        const Job job{inputs, options, context, checkpoint_of(context, tasks[c].key), {}};
+        return pack(fit_tokens(job, inputs.tokens(c), inputs.concept_hash(c), group));
+      });
+  if (inputs.concepts > 0 && results.failures() == inputs.concepts)
+    throw DataError("no concept could be factorised; the first: " + results.failure(0));
   Block block;
-  for (auto c = own.begin; c < own.end; ++c) {
-    const auto failure = results.failure(c);
-    append(block, failure.empty() ? unpack(results.read(c)) : Fit{}, failure);
-  }
+  block.width = inputs.width;
+  block.failed = results.failures();
+  cluster::agree(comm, [&] {
+    const auto own = cluster::rows_of(inputs.concepts, comm.size(), comm.rank());
+    for (auto c = own.begin; c < own.end; ++c) {
+      const auto failure = results.failure(c);
+      append(block, failure.empty() ? unpack(results.read(c)) : Fit{}, failure);
+    }
+  });
   return block;
 }
 
-void write(const Inputs& inputs, const Block& block, std::int64_t failures,
-           cluster::Context& context) {
+// Every token of the catalog's text, or of the vocabulary. Collective.
+std::vector<std::int32_t> joint_tokens(const Inputs& inputs, const Options& options,
+                                       cluster::Communicator& comm) {
+  const auto vocab = static_cast<std::int64_t>(inputs.embedding.size()) / inputs.width;
+  std::vector<std::uint8_t> used(vocab, options.scope == "vocabulary" ? 1 : 0);
+  if (options.scope == "catalog") {
+    cluster::agree(comm, [&] {
+      const auto own = cluster::rows_of(inputs.concepts, comm.size(), comm.rank());
+      for (auto c = own.begin; c < own.end; ++c)
+        for (const auto token : inputs.tokens(c)) used.at(token) = 1;
+    });
+    comm.all_reduce(cluster::buffer_of(std::span<std::uint8_t>(used)), cluster::Op::max);
+  }
+  std::vector<std::int32_t> out;
+  for (std::int32_t token = 0; token < vocab; ++token)
+    if (used[token] != 0 && !inputs.is_special(token)) out.push_back(token);
+  return out;
+}
+
+// Collective over the world; the block is rank 0's.
+Block factorise_jointly(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
-  cluster::StoreWriter writer(comm, context.run_directory / "dictionary.h5",
-                              {stage_name, schema, inputs.run_id, inputs.inputs_hash});
-  writer.write_rows<std::int64_t>("concepts/feature_count", block.ranks, {}, {{"concept"}, ""});
-  writer.write_rows<float>("features/vectors", block.features, {inputs.width},
-                           {{"feature", "width"}, "scaled embedding"});
-  writer.write_ragged("g/rows", block.rows, {{"feature"}, ""});
-  writer.write_ragged("g/values", block.coefficients, {{"feature"}, ""});
-  writer.write_ragged("concepts/tokens", block.tokens, {{"concept"}, ""});
-  writer.write_ragged("concepts/objective", block.objectives,
-                      {{"concept"}, "squared scaled embedding"});
-  writer.write_rows<double>("concepts/ridge", block.ridges, {}, {{"concept"}, ""});
-  writer.write_rows<std::int64_t>("concepts/best_iteration", block.best_iterations, {},
-                                  {{"concept"}, "iterations"});
-  writer.write_strings("concepts/stop_reason", block.stop_reasons, {{"concept"}, ""});
-  writer.write_strings("concepts/failure", block.failures, {{"concept"}, ""});
-  writer.attribute("/", "failures", failures);
-  writer.attribute("/", "embedding_scale", inputs.scale);
-  writer.finish();
+  auto tokens = joint_tokens(inputs, options, comm);
+  const std::string purpose = "joint";
+  const auto key = key_of(inputs, purpose, tokens, fingerprint_of(options));
+  Job job{inputs, options, context, checkpoint_of(context, key), {}};
+  cluster::agree(comm, [&] {
+    if (context.is_root()) std::filesystem::create_directories(job.checkpoint.parent_path());
+  });
+  auto last = std::chrono::steady_clock::now();
+  job.progress = [&](std::int64_t iteration, double objective) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!context.is_root() || context.quiet || now - last < std::chrono::seconds(10)) return;
+    last = now;
+    cluster::log_info("dictionary: iteration " + std::to_string(iteration) + ", objective " +
+                      std::to_string(objective));
+  };
+  auto fit = fit_tokens(job, std::move(tokens), purpose, comm);
+  Block block;
+  block.width = inputs.width;
+  if (context.is_root()) append(block, std::move(fit), "");
+  return block;
 }
 
 }  // namespace
 
 void describe(Options& options, OptionTable& table) {
-  table.add("dictionary.rank", options.rank, "features a concept (K)", {1, 65536});
+  table.add_choice("dictionary.scope", options.scope,
+                   "a factorisation for each concept, or one joint dictionary of the tokens of the "
+                   "whole catalog or of the vocabulary",
+                   {"concept", "catalog", "vocabulary"});
+  table.add("dictionary.rank", options.rank, "features a factorisation (K)", {1, 65536});
   table.add("dictionary.density", options.density, "share of a feature's coefficients kept (rho)",
             {1e-9, 1});
   table.add("dictionary.ridge", options.ridge,
             "first try of lambda; raised tenfold, up to three times, when a system is singular",
             {1e-300, 1e300});
+  table.add_choice("dictionary.form", options.form,
+                   "how the dense step is done: bounded skips entries that cannot win, streamed "
+                   "never holds them all, auto takes the cheaper one",
+                   {"auto", "bounded", "streamed"});
+  table.add_choice("dictionary.init", options.init,
+                   "initial coefficients: keyed normal numbers, or singular vectors",
+                   {"normal", "svd"});
   table.add_choice("dictionary.stop", options.stop,
                    "when to stop: relative progress over a window, or the reference's patience",
                    {"progress", "patience"});
@@ -175,51 +267,22 @@ void describe(Options& options, OptionTable& table) {
   table.add("dictionary.window", options.window, "progress: iterations looked back", {1, 1e9});
   table.add("dictionary.progress", options.progress,
             "progress: least relative decrease of the best objective over the window", {0, 1});
+  table.add("dictionary.checkpoint", options.checkpoint,
+            "seconds between checkpoints inside a factorisation", {0, 1e9});
   table.add("dictionary.seed", options.seed, "seed of the initial coefficients");
-}
-
-Dictionaries::Dictionaries(const std::filesystem::path& file)
-    : store_(file, stage_name, schema), feature_offsets_{0} {
-  for (const auto features : store_.read<std::int64_t>("concepts/feature_count"))
-    feature_offsets_.push_back(feature_offsets_.back() + features);
-}
-
-Factors Dictionaries::factors(std::int64_t concept_index) const {
-  const cluster::Range features{feature_offsets_.at(concept_index),
-                                feature_offsets_.at(concept_index + 1)};
-  Factors out;
-  out.rank = features.size();
-  out.width = store_.shape("features/vectors").at(1);
-  if (out.rank == 0) return out;
-  const cluster::Range row{concept_index, concept_index + 1};
-  out.tokens = store_.read_ragged<std::int32_t>("concepts/tokens", row).at(0);
-  out.features = store_.read_rows<float>("features/vectors", features);
-  for (const auto& rows : store_.read_ragged<std::int32_t>("g/rows", features))
-    out.rows.insert(out.rows.end(), rows.begin(), rows.end());
-  for (const auto& values : store_.read_ragged<float>("g/values", features))
-    out.coefficients.insert(out.coefficients.end(), values.begin(), values.end());
-  return out;
-}
-
-std::string Dictionaries::failure(std::int64_t concept_index) const {
-  return store_.read_strings("concepts/failure", {concept_index, concept_index + 1}).at(0);
 }
 
 Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
-  const auto tasks = make_tasks(inputs, options, comm);
-  const auto results = cluster::run_tasks(
-      context, stage_name, tasks, [&](std::int64_t c, cluster::Communicator& group) {
-        const auto timer = context.timers.scope("kernel/factorise");
-        return group.rank() == 0 ? factorise_concept(inputs, options, c) : std::string();
-      });
-  if (inputs.concepts > 0 && results.failures() == inputs.concepts)
-    throw DataError("no concept could be factorised; the first: " + results.failure(0));
-  Block block;
-  cluster::agree(comm, [&] { block = read_block(results, own_concepts(inputs, comm)); });
-  write(inputs, block, results.failures(), context);
+  const bool joint = options.scope != "concept";
+  const auto block = joint ? factorise_jointly(inputs, options, context)
+                           : factorise_concepts(inputs, options, context);
+  log_cost(block, options, joint ? comm.size() : context.session.group().size(), comm);
+  const auto path = context.run_directory / "dictionary.h5";
+  write(comm, path, {stage_name, schema, inputs.run_id, inputs.inputs_hash}, block, inputs.scale,
+        joint);
   cluster::remove_journals(context, stage_name);
-  return Dictionaries(context.run_directory / "dictionary.h5");
+  return Dictionaries(path);
 }
 
 }  // namespace quench::dictionary

@@ -26,7 +26,8 @@ struct Inputs {
   // special tokens; and the identity of concept c.
   std::function<std::vector<std::int32_t>(std::int64_t)> tokens;
   std::function<std::string(std::int64_t)> concept_hash;
-  std::span<const float> embedding;  // [vocab, width], stored units
+  std::function<bool(std::int32_t)> is_special;  // ids that a joint dictionary leaves out
+  std::span<const float> embedding;              // [vocab, width], stored units
   std::int64_t width = 0;
   double scale = 1;            // embedding scale of the model (methods 1)
   std::string embedding_hash;  // identity of the embedding matrix
@@ -37,20 +38,29 @@ struct Inputs {
 class Dictionaries {
  public:
   explicit Dictionaries(const std::filesystem::path& file);
-  std::int64_t concepts() const { return static_cast<std::int64_t>(feature_offsets_.size()) - 1; }
-  // Empty (rank 0) where the factorisation failed.
-  Factors factors(std::int64_t concept_index) const;
+  // Dictionaries in the file: one a concept, or one that all concepts share.
+  std::int64_t count() const { return static_cast<std::int64_t>(feature_offsets_.size()) - 1; }
+  bool joint() const { return joint_; }
+  // The dictionary of a concept. Empty (rank 0) where the factorisation failed.
+  const Factors& factors(std::int64_t concept_index) const;
   // Why the factorisation of a concept failed; empty for a good one.
   std::string failure(std::int64_t concept_index) const;
 
  private:
+  std::int64_t place_of(std::int64_t concept_index) const { return joint_ ? 0 : concept_index; }
+
   cluster::StoreReader store_;
+  bool joint_ = false;
   std::vector<std::int64_t> feature_offsets_;
+  mutable std::int64_t read_ = -1;  // which dictionary last_ is
+  mutable Factors last_;
 };
 
-// Collective over the world. Concepts through the queue, one factorisation a group (its leader);
-// writes run_directory/dictionary.h5. A concept whose factorisation fails is recorded and left
-// empty. Throws DataError when all fail, Stopped.
+// Collective over the world. Scope `concept`: concepts through the queue, the rows of one
+// factorisation sharded over a group. Scopes `catalog` and `vocabulary`: one joint factorisation,
+// its rows sharded over the world. Writes run_directory/dictionary.h5. A concept whose
+// factorisation fails is recorded and left empty. A factorisation that is interrupted goes on from
+// its last checkpoint, under any number of ranks. Throws DataError, Stopped.
 Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context);
 
 }  // namespace quench::dictionary

@@ -1,136 +1,297 @@
 #include "stages/dictionary/factorise.hpp"
 
-#include <ATen/Parallel.h>
+#include <ATen/ATen.h>
 
-#include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <limits>
+#include <memory>
 
+#include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
-#include "cluster/random.hpp"
-#include "stages/dictionary/sparse_columns.hpp"
+#include "stages/dictionary/cost_model.hpp"
+#include "stages/dictionary/gather.hpp"
+#include "stages/dictionary/panels.hpp"
+#include "stages/dictionary/projection.hpp"
+#include "stages/dictionary/ridge_system.hpp"
+#include "stages/dictionary/stop_rule.hpp"
 
 namespace quench::dictionary {
 
 namespace {
 
-[[noreturn]] void refuse_row(std::span<const float> row, std::int32_t token) {
-  const auto bad =
-      std::find_if_not(row.begin(), row.end(), [](float x) { return std::isfinite(x); });
-  throw DataError("embedding row of token " + std::to_string(token) + ", column " +
-                  std::to_string(bad - row.begin()) + ": " + std::to_string(*bad) +
-                  " is not a finite number; the checkpoint is damaged, get it anew");
-}
-
-// ||A||^2 in float64. Throws DataError for a number that is not finite.
-double square_norm(std::span<const float> columns, std::span<const std::int32_t> tokens,
-                   std::int64_t width) {
-  double total = 0;
-  for (std::size_t r = 0; r < tokens.size(); ++r) {
-    const auto row = columns.subspan(r * width, width);
-    double sum = 0;
-    for (const double value : row) sum += value * value;
-    if (!std::isfinite(sum)) refuse_row(row, tokens[r]);
-    total += sum;
+// Adds the time since its making, or since the last lap, to one of several sums.
+class Laps {
+ public:
+  void lap(double& sum) {
+    const auto now = std::chrono::steady_clock::now();
+    sum += std::chrono::duration<double>(now - last_).count();
+    last_ = now;
   }
-  return total;
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// The alternation of methods 3.1. F and A G are held transposed, [K, d] float64.
+class Alternation {
+ public:
+  Alternation(const Shard& shard, const Options& options, cluster::Communicator& group);
+
+  void start(const InitialRows& initial);
+  void resume(const FitState& state);
+  // Collective. One iteration; returns ||A - F G^T||^2. Sets requested() from any rank's flags.
+  double iterate(bool stop, bool save);
+
+  at::Tensor features() const { return features_; }
+  std::shared_ptr<const SparseColumns> coefficients() const { return coefficients_; }
+  const RidgeSystem& ridge() const { return ridge_; }
+  bool stop_requested() const { return flags_[0] > 0; }
+  bool save_requested() const { return flags_[1] > 0; }
+  const Projection& projection() const { return *projection_; }
+  Fit::Seconds& seconds() { return seconds_; }
+
+ private:
+  at::Tensor solver();
+  void take(SparseColumns coefficients);
+  void sum_over_ranks(at::Tensor product, at::Tensor gram);
+  double objective() const;
+
+  const Shard& shard_;
+  const Options& options_;
+  cluster::Communicator& group_;
+  std::unique_ptr<Projection> projection_;
+  RidgeSystem ridge_;
+  double square_norm_;
+  std::int64_t kept_;
+  at::Tensor features_;       // F^T, [K, d]
+  at::Tensor features_gram_;  // F^T F, or F F^T where that is the smaller one
+  std::shared_ptr<const SparseColumns> coefficients_;  // of this rank's rows
+  SparseRows by_row_;
+  at::Tensor sums_;            // what ranks add up: (A G)^T, G^T G, flags
+  at::Tensor product_, gram_;  // views of it
+  double flags_[2] = {0, 0};
+  Fit::Seconds seconds_;
+};
+
+Alternation::Alternation(const Shard& shard, const Options& options, cluster::Communicator& group)
+    : shard_(shard),
+      options_(options),
+      group_(group),
+      ridge_(options.ridge),
+      square_norm_(cluster::all_reduce_value(group, shard.rows.square_norm(), cluster::Op::sum)),
+      kept_(kept_per_feature(shard.count, options.density)),
+      coefficients_(std::make_shared<SparseColumns>()) {
+  const auto form = choose_form(
+      {shard.count, shard.rows.width(), options.rank, kept_, group.size()}, options.form);
+  projection_ = form == Form::bounded
+                    ? make_bounded_projection(shard.rows, options.rank, kept_, group)
+                    : make_streamed_projection(shard.rows, options.rank, kept_, group);
+  const auto rank = options.rank;
+  const auto width = shard.rows.width();
+  sums_ = at::zeros({rank * width + rank * rank + 2}, at::kDouble);
+  product_ = sums_.slice(0, 0, rank * width).view({rank, width});
+  gram_ = sums_.slice(0, rank * width, rank * width + rank * rank).view({rank, rank});
 }
 
-// G_0, [n, K]: keyed by global row, so that it is the same however the rows are shared out.
-at::Tensor initial_coefficients(std::int64_t rows, const Options& options,
-                                const std::string& purpose) {
-  const cluster::KeyedRandom random(static_cast<std::uint64_t>(options.seed),
-                                    "dictionary.init/" + purpose);
-  auto out = at::empty({rows, options.rank}, at::kFloat);
-  float* values = out.mutable_data_ptr<float>();
-  at::parallel_for(0, rows * options.rank, 4096, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) values[i] = static_cast<float>(random.normal(i));
-  });
+// A G_0 and G_0^T G_0, a panel of rows at a time.
+void Alternation::start(const InitialRows& initial) {
+  Laps laps;
+  constexpr std::int64_t panel_numbers = std::int64_t{1} << 22;
+  const auto& rows = shard_.rows;
+  product_.zero_();
+  gram_.zero_();
+  for_each_panel(rows, panel_numbers / std::max(options_.rank, rows.width()),
+                 [&](const at::Tensor& panel, std::int64_t first) {
+                   const auto g = initial(shard_.first + first, panel.size(0));
+                   product_.add_(at::mm(g.t(), panel).to(at::kDouble), rows.scale());
+                   gram_.add_(at::mm(g.t(), g).to(at::kDouble));
+                 });
+  laps.lap(seconds_.start);
+  sum_over_ranks(product_, gram_);
+  laps.lap(seconds_.communication);
+}
+
+void Alternation::resume(const FitState& state) {
+  ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
+  take(shard_of(state.rows, state.values, options_.rank, shard_.first, shard_.rows.count()));
+}
+
+// Collective.
+void Alternation::sum_over_ranks(at::Tensor product, at::Tensor gram) {
+  if (!product.is_alias_of(sums_)) {
+    product_.copy_(product);
+    gram_.copy_(gram);
+  }
+  if (group_.size() == 1) return;
+  group_.all_reduce({sums_.mutable_data_ptr<double>(), sums_.numel(), cluster::DType::f64},
+                    cluster::Op::sum);
+}
+
+// Collective. G becomes `coefficients`.
+void Alternation::take(SparseColumns coefficients) {
+  Laps laps;
+  coefficients_ = std::make_shared<const SparseColumns>(std::move(coefficients));
+  by_row_ = by_row(*coefficients_, shard_.rows.count());
+  const auto product = dictionary::product(shard_.rows, by_row_, options_.rank);
+  const auto gram = dictionary::gram(*coefficients_, by_row_);
+  laps.lap(seconds_.sparse);
+  sum_over_ranks(product, gram);
+  laps.lap(seconds_.communication);
+}
+
+// Steps 1 and 3 of the reference, then F~ = F (F^T F + lambda I)^-1; where d < K from the smaller
+// system, (F F^T + lambda I)^-1 F.
+at::Tensor Alternation::solver() {
+  features_ = ridge_.solve(gram_, product_);
+  features_.mul_(gram_.diagonal().sqrt().clamp_min(1e-8).unsqueeze(1));
+  if (features_.size(0) <= features_.size(1)) {
+    features_gram_ = at::mm(features_, features_.t());
+    return ridge_.solve(features_gram_, features_).to(at::kFloat);
+  }
+  features_gram_ = at::mm(features_.t(), features_);
+  return ridge_.solve(features_gram_, features_.t()).t().to(at::kFloat).contiguous();
+}
+
+// Step 6, without a residual: ||A||^2 - 2 <F, A G> + <F^T F, G^T G>.
+double Alternation::objective() const {
+  const double cross = features_.flatten().dot(product_.flatten()).item<double>();
+  const bool small = features_.size(0) <= features_.size(1);
+  const double model =
+      small ? features_gram_.flatten().dot(gram_.flatten()).item<double>()
+            : features_.flatten().dot(at::mm(gram_, features_).flatten()).item<double>();
+  return std::max(0.0, square_norm_ - 2 * cross + model);  // rounding may go below 0
+}
+
+double Alternation::iterate(bool stop, bool save) {
+  Laps laps;
+  const auto vectors = solver();
+  laps.lap(seconds_.systems);
+  const auto& candidates = projection_->screen(vectors, *coefficients_, by_row_);
+  laps.lap(seconds_.dense);
+  auto winners = keep_largest(candidates, kept_, group_);
+  laps.lap(seconds_.winners);
+  sums_[-2].fill_(stop ? 1 : 0);
+  sums_[-1].fill_(save ? 1 : 0);
+  take(std::move(winners));
+  Laps rest;
+  flags_[0] = sums_[-2].item<double>();
+  flags_[1] = sums_[-1].item<double>();
+  const double value = objective();
+  rest.lap(seconds_.systems);
+  if (!std::isfinite(value))
+    throw DataError("the factorisation overflows: the embedding rows are too large");
+  return value;
+}
+
+// A fit on its way: the alternation, when to stop it, and the best of it.
+class Run {
+ public:
+  Run(const Shard& shard, const Options& options, cluster::Communicator& group,
+      const FitHooks& hooks)
+      : shard_(shard),
+        options_(options),
+        group_(group),
+        hooks_(hooks),
+        alternation_(shard, options, group),
+        stop_(options) {}
+
+  void begin(const InitialRows& initial);
+  Fit finish();
+
+ private:
+  void step();
+  void save();
+  FitState state();
+
+  const Shard& shard_;
+  const Options& options_;
+  cluster::Communicator& group_;
+  const FitHooks& hooks_;
+  Alternation alternation_;
+  StopRule stop_;
+  Fit fit_;
+  at::Tensor best_features_;
+  std::shared_ptr<const SparseColumns> best_coefficients_;
+  double computed_ = 0;
+  std::int64_t steps_ = 0;
+  std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
+};
+
+void Run::begin(const InitialRows& initial) {
+  if (hooks_.resume == nullptr) {
+    alternation_.start(initial);
+    return;
+  }
+  const auto& state = *hooks_.resume;
+  alternation_.resume(state);
+  for (const double objective : state.objective) stop_.improves(objective);
+  fit_.objective = state.objective;
+  fit_.stop_reason = stop_.reason();
+  best_coefficients_ = std::make_shared<const SparseColumns>(shard_of(
+      state.best_rows, state.best_values, options_.rank, shard_.first, shard_.rows.count()));
+  best_features_ = at::tensor(at::ArrayRef<float>(state.best_features), at::kFloat)
+                       .view({options_.rank, shard_.rows.width()});
+}
+
+void Run::step() {
+  using namespace std::chrono;
+  const bool due = hooks_.save && group_.rank() == 0 &&
+                   duration<double>(steady_clock::now() - saved_).count() >= options_.checkpoint;
+  fit_.objective.push_back(alternation_.iterate(hooks_.stop && hooks_.stop(), due));
+  computed_ += alternation_.projection().share_computed();
+  ++steps_;
+  if (stop_.improves(fit_.objective.back())) {
+    best_features_ = alternation_.features();
+    best_coefficients_ = alternation_.coefficients();
+  }
+  fit_.stop_reason = stop_.reason();
+  if (hooks_.progress) hooks_.progress(std::ssize(fit_.objective), fit_.objective.back());
+  if (!fit_.stop_reason.empty()) return;
+  if (alternation_.stop_requested() || alternation_.save_requested()) save();
+  if (alternation_.stop_requested())
+    throw Stopped("dictionary: stopped in a factorisation after iteration " +
+                  std::to_string(fit_.objective.size()));
+}
+
+// Collective.
+void Run::save() {
+  if (!hooks_.save) return;
+  hooks_.save(state());
+  saved_ = std::chrono::steady_clock::now();
+}
+
+std::vector<float> as_floats(const at::Tensor& tensor) {
+  const auto copy = tensor.to(at::kFloat).contiguous();
+  return {copy.const_data_ptr<float>(), copy.const_data_ptr<float>() + copy.numel()};
+}
+
+// Collective.
+FitState Run::state() {
+  FitState out;
+  out.objective = fit_.objective;
+  out.ridge = alternation_.ridge().lambda();
+  out.ridge_raises = alternation_.ridge().raises();
+  out.best_iteration = stop_.best_iteration();
+  std::tie(out.rows, out.values) = gather(*alternation_.coefficients(), shard_.first, group_);
+  std::tie(out.best_rows, out.best_values) = gather(*best_coefficients_, shard_.first, group_);
+  out.best_features = as_floats(best_features_);
   return out;
 }
 
-// The alternation of methods 3.1; matrices of d columns are F and A G transposed, in float64.
-class Alternation {
- public:
-  Alternation(std::span<const float> columns, std::span<const std::int32_t> tokens,
-              std::int64_t width, const Options& options, const std::string& purpose);
-
-  // One iteration; returns ||A - F G^T||^2.
-  double iterate();
-  const at::Tensor& features() const { return features_; }
-  const SparseColumns& coefficients() const { return coefficients_; }
-  double ridge() const { return ridge_; }
-
- private:
-  at::Tensor solve(const at::Tensor& gram_matrix, const at::Tensor& right_side);
-  void update_coefficients(const at::Tensor& solver);
-
-  at::Tensor rows_;  // A^T, [n, d] float32; the caller's memory
-  double square_norm_;
-  double ridge_;
-  int raises_left_ = 3;
-  at::Tensor features_;  // F^T, [K, d]
-  SparseColumns coefficients_;
-  at::Tensor product_, gram_;  // (A G)^T and G^T G of the current G
-};
-
-Alternation::Alternation(std::span<const float> columns, std::span<const std::int32_t> tokens,
-                         std::int64_t width, const Options& options, const std::string& purpose)
-    : square_norm_(square_norm(columns, tokens, width)), ridge_(options.ridge) {
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  rows_ = at::from_blob(const_cast<float*>(columns.data()), {count, width}, at::kFloat);
-  coefficients_ = make_sparse_columns(options.rank, kept_per_feature(count, options.density));
-  const auto initial = initial_coefficients(count, options, purpose);
-  product_ = at::mm(initial.t(), rows_).to(at::kDouble);
-  gram_ = at::mm(initial.t(), initial).to(at::kDouble);
-}
-
-// (gram + lambda I)^-1 right_side by Cholesky. Lambda is raised tenfold, and stays so, when the
-// matrix is not positive definite in float64.
-at::Tensor Alternation::solve(const at::Tensor& gram_matrix, const at::Tensor& right_side) {
-  for (;;) {
-    auto system = gram_matrix.clone();
-    system.diagonal().add_(ridge_);
-    const auto [factor, info] = at::linalg_cholesky_ex(system);
-    if (info.item<int>() == 0) return at::cholesky_solve(right_side, factor);
-    if (raises_left_-- == 0) {
-      throw DataError(
-          "the systems of the factorisation are singular, even with a thousandfold "
-          "dictionary.ridge; raise it or lower dictionary.rank");
-    }
-    ridge_ *= 10;
-  }
-}
-
-// G = A^T F~, a block of features at a time, each thresholded at once: n x K numbers never exist
-// together when n is large.
-void Alternation::update_coefficients(const at::Tensor& solver) {
-  constexpr std::int64_t block_numbers = 1 << 22;
-  const auto rank = coefficients_.columns;
-  const auto count = rows_.size(0);
-  const auto block =
-      std::clamp<std::int64_t>(block_numbers / count, std::min<std::int64_t>(16, rank), rank);
-  for (std::int64_t first = 0; first < rank; first += block) {
-    const auto last = std::min(first + block, rank);
-    const auto dense = at::mm(solver.slice(0, first, last), rows_.t());
-    const std::span<const float> numbers(dense.const_data_ptr<float>(), dense.numel());
-    at::parallel_for(first, last, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto k = begin; k < end; ++k)
-        keep_largest(numbers.subspan((k - first) * count, count), k, coefficients_);
-    });
-  }
-}
-
-double Alternation::iterate() {
-  features_ = solve(gram_, product_);                                    // step 1
-  features_.mul_(gram_.diagonal().sqrt().clamp_min(1e-8).unsqueeze(1));  // step 3
-  const auto features_gram = at::mm(features_, features_.t());
-  update_coefficients(solve(features_gram, features_).to(at::kFloat));  // steps 4, 5
-  product_ = product(rows_, coefficients_);
-  gram_ = gram(coefficients_, rows_.size(0));
-  const auto cross = (features_ * product_).sum().item<double>();
-  const auto model = (features_gram * gram_).sum().item<double>();
-  return std::max(0.0, square_norm_ - 2 * cross + model);  // step 6; rounding may go below 0
+// Collective.
+Fit Run::finish() {
+  while (fit_.stop_reason.empty()) step();
+  fit_.ridge = alternation_.ridge().lambda();
+  fit_.best_iteration = stop_.best_iteration();
+  fit_.form = alternation_.projection().name();
+  fit_.share_computed = steps_ == 0 ? 0 : computed_ / static_cast<double>(steps_);
+  fit_.seconds = alternation_.seconds();
+  fit_.factors.width = shard_.rows.width();
+  fit_.factors.rank = options_.rank;
+  fit_.factors.features = as_floats(best_features_);
+  std::tie(fit_.factors.rows, fit_.factors.coefficients) =
+      gather(*best_coefficients_, shard_.first, group_);
+  return std::move(fit_);
 }
 
 }  // namespace
@@ -140,63 +301,12 @@ std::int64_t kept_per_feature(std::int64_t rows, double density) {
   return std::min(rows, std::max<std::int64_t>(1, share));
 }
 
-bool StopRule::improves(double objective) {
-  const double before = best_.empty() ? std::numeric_limits<double>::infinity() : best_.back();
-  const double margin = options_.stop == "patience" ? options_.tolerance : 0;
-  const bool better = objective < before - margin;
-  if (better) best_iteration_ = static_cast<std::int64_t>(best_.size());
-  best_.push_back(better ? objective : before);
-  return better;
-}
-
-bool StopRule::window_has_stalled() const {
-  const auto done = static_cast<std::int64_t>(best_.size());
-  if (done <= options_.window) return false;
-  const double before = best_[done - 1 - options_.window];
-  return before - best_.back() <= options_.progress * before;
-}
-
-std::string StopRule::reason() const {
-  const auto done = static_cast<std::int64_t>(best_.size());
-  if (options_.stop == "patience") {
-    if (done - 1 - best_iteration_ >= options_.patience) return "patience";
-  } else if (window_has_stalled()) {
-    return "progress";
-  }
-  return done >= options_.max_iterations ? "max_iterations" : "";
-}
-
-Fit factorise(std::span<const float> columns, std::vector<std::int32_t> tokens, std::int64_t width,
-              const Options& options, const std::string& purpose) {
-  if (tokens.empty()) throw DataError("no tokens to factorise: the concept has no sentences");
-  if (columns.size() != tokens.size() * static_cast<std::size_t>(width))
-    throw InternalError("factorise: columns do not hold a row of `width` numbers a token");
-  Alternation alternation(columns, tokens, width, options, purpose);
-  StopRule stop(options);
-  Fit fit;
-  at::Tensor features;
-  SparseColumns coefficients;
-  while (fit.stop_reason.empty()) {
-    fit.objective.push_back(alternation.iterate());
-    if (!std::isfinite(fit.objective.back()))
-      throw DataError("the factorisation overflows: the embedding rows are too large");
-    if (stop.improves(fit.objective.back())) {
-      features = alternation.features();
-      coefficients = alternation.coefficients();
-    }
-    fit.stop_reason = stop.reason();
-  }
-  fit.ridge = alternation.ridge();
-  fit.best_iteration = stop.best_iteration();
-  features = features.to(at::kFloat).contiguous();
-  const float* numbers = features.const_data_ptr<float>();
-  fit.factors = {std::move(tokens),
-                 width,
-                 options.rank,
-                 std::vector<float>(numbers, numbers + features.numel()),
-                 std::move(coefficients.rows),
-                 std::move(coefficients.values)};
-  return fit;
+Fit factorise(const Shard& shard, const InitialRows& initial, const Options& options,
+              cluster::Communicator& group, const FitHooks& hooks) {
+  if (shard.count == 0) throw DataError("no tokens to factorise: the concept has no sentences");
+  Run run(shard, options, group, hooks);
+  run.begin(initial);
+  return run.finish();
 }
 
 }  // namespace quench::dictionary

@@ -1,66 +1,85 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "cluster/communicator.hpp"
+#include "stages/dictionary/options.hpp"
+#include "stages/dictionary/rows.hpp"
+#include "stages/dictionary/sparse_columns.hpp"
 #include "stages/types.hpp"
 
-// The sparse matrix factorisation of the method (methods 3.1). Local: nothing here communicates.
+// The sparse matrix factorisation of the method (methods 3.1), its rows sharded over the ranks of a
+// group.
 namespace quench::dictionary {
 
-struct Options {
-  std::int64_t rank = 100;  // features a concept (K)
-  double density = 0.01;    // share of a feature's coefficients that is kept (rho)
-  double ridge =
-      1e-4;  // first try of lambda; raised tenfold, up to three times, when a system is singular
-  std::string stop = "progress";  // progress | patience (the reference's rule)
-  std::int64_t max_iterations = 20000;
-  std::int64_t patience = 500;  // patience: iterations without an improvement above `tolerance`
-  double tolerance = 1e-4;      // patience: absolute, of the objective
-  std::int64_t window = 20;     // progress: iterations looked back
-  double progress =
-      1e-4;  // progress: least relative decrease of the best objective over the window
-  std::int64_t seed = 42;
+// The rows of A^T of one rank, and where they are among all.
+struct Shard {
+  Rows rows;
+  std::int64_t first = 0;  // global index of the first; ranks hold ascending, disjoint ranges
+  std::int64_t count = 0;  // global number of rows (n)
+};
+
+// A factorisation between two iterations; what a checkpoint holds. G and F are the same on all
+// ranks, whatever their number.
+struct FitState {
+  std::vector<double> objective;  // ||A - F G^T||^2 by iteration
+  double ridge = 0;
+  std::int64_t ridge_raises = 0;
+  std::int64_t best_iteration = 0;
+  // G of the last iteration and of the best one, by column: [K, m] global rows ascending, values.
+  std::vector<std::int32_t> rows, best_rows;
+  std::vector<float> values, best_values;
+  std::vector<float> best_features;  // F^T of the best one, [K, d]
 };
 
 // How one factorisation ended.
 struct Fit {
-  Factors factors;
+  Factors factors;                // of all rows; tokens are the caller's to fill in
   std::vector<double> objective;  // ||A - F G^T||^2 by iteration
   double ridge = 0;               // lambda of the last system solved
   std::int64_t best_iteration = 0;
-  std::string stop_reason;  // "progress", "patience", "max_iterations"
+  std::string stop_reason;    // "progress", "patience", "max_iterations"
+  std::string form;           // "bounded", "streamed"
+  double share_computed = 1;  // of the entries of A^T F~, over all iterations
+  struct Seconds {
+    double start = 0;          // the first sums, from G_0
+    double systems = 0;        // F, F~ and the objective
+    double dense = 0;          // A^T F~ and the entries that may win
+    double winners = 0;        // the exact selection
+    double sparse = 0;         // A G and G^T G
+    double communication = 0;  // of the sums
+    double total() const { return start + systems + dense + winners + sparse + communication; }
+  } seconds;  // of this rank
 };
 
-// The reference's sparse matrix factorisation (methods 3.1), from keyed normal numbers by global
-// row. columns: A^T, [n, d] float32. float32 dense product, float64 K x K systems and sums. Local;
-// uses ATen's intra-op threads. Throws DataError: no tokens, a number that is not finite (names the
-// token), systems that stay singular.
-Fit factorise(std::span<const float> columns, std::vector<std::int32_t> tokens, std::int64_t width,
-              const Options& options, const std::string& purpose);
+// What a factorisation is told while it runs. All may be empty.
+struct FitHooks {
+  std::function<bool()> stop;                 // asked on every rank, each iteration
+  std::function<void(const FitState&)> save;  // called on every rank of the group together
+  const FitState* resume = nullptr;           // go on from here
+  std::function<void(std::int64_t iteration, double objective)> progress;
+};
+
+// Initial G: rows [first, first + count) of G_0 as [count, K] float32.
+using InitialRows = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
+
+// Collective over the group. float32 products, float64 sums and systems; uses ATen's intra-op
+// threads. Throws DataError: systems that stay singular, overflow; Stopped, after save(), when
+// stop() is true on any rank.
+Fit factorise(const Shard& shard, const InitialRows& initial, const Options& options,
+              cluster::Communicator& group, const FitHooks& hooks = {});
+
+// Keyed normal numbers by global row: the same however the rows are shared out.
+InitialRows normal_initial(const Options& options, const std::string& purpose);
+// Collective. The leading right singular vectors of A; beyond its rank, normal numbers.
+InitialRows svd_initial(const Shard& shard, const Options& options, const std::string& purpose,
+                        cluster::Communicator& group);
 
 // Coefficients of a feature that winner-take-all keeps: max(1, ceil(density n)), at most n.
 std::int64_t kept_per_feature(std::int64_t rows, double density);
-
-// When the iteration ends, and which iteration is the best one.
-class StopRule {
- public:
-  explicit StopRule(const Options& options) : options_(options) {}
-
-  // Takes the objective of the next iteration; true when it is the best so far (to be kept).
-  bool improves(double objective);
-  // Why to stop now ("progress", "patience", "max_iterations"); empty: go on.
-  std::string reason() const;
-  std::int64_t best_iteration() const { return best_iteration_; }
-
- private:
-  bool window_has_stalled() const;
-
-  const Options& options_;
-  std::vector<double> best_;  // by iteration: the least objective so far
-  std::int64_t best_iteration_ = 0;
-};
 
 }  // namespace quench::dictionary

@@ -1,14 +1,25 @@
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <string>
 
 #include "stages/dictionary/factorise.hpp"
 
+// What is kept of factorisations outside of dictionary.h5, as CBOR: an object of numbers, and
+// arrays as little-endian byte strings. Local.
 namespace quench::dictionary {
 
-// A Fit as CBOR, for the journal: an object of numbers, and arrays as little-endian byte strings.
+// For the journal.
 std::string pack(const Fit& fit);
 // Throws DataError when `record` is not one that pack() made.
 Fit unpack(const std::string& record);
+
+// A checkpoint inside a factorisation. The file appears whole or not at all, and ends with a
+// checksum. Throws DataError when it cannot be written.
+void save_state(const std::filesystem::path& file, const FitState& state);
+// Nothing when there is no such file, or when it is damaged (told in the log): the fit then begins
+// anew.
+std::optional<FitState> load_state(const std::filesystem::path& file);
 
 }  // namespace quench::dictionary

@@ -3,111 +3,64 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <bit>
-#include <functional>
 
 namespace quench::dictionary {
 
-namespace {
-
-// Orders as |value| does; positive for everything but zero.
-std::uint32_t magnitude_bits(float value) {
-  return std::bit_cast<std::uint32_t>(value) & 0x7fffffffU;
-}
-
-std::vector<std::uint32_t> magnitudes_from(std::span<const float> dense, std::uint32_t least) {
-  std::vector<std::uint32_t> bits(dense.size());
-  std::size_t count = 0;
-  for (const float value : dense) {
-    bits[count] = magnitude_bits(value);
-    count += bits[count] >= least ? 1 : 0;
-  }
-  bits.resize(count);
-  return bits;
-}
-
-// The magnitude of the entry of rank `kept` (1: the largest). Entries below a guess taken from the
-// last search cannot matter when enough of the others are left.
-std::uint32_t threshold_of(std::span<const float> dense, std::int64_t kept, float last) {
-  constexpr float slack = 0.75F;  // columns change by a few per cent an iteration
-  auto bits = magnitudes_from(dense, magnitude_bits(last * slack));
-  if (static_cast<std::int64_t>(bits.size()) < kept) bits = magnitudes_from(dense, 0);
-  std::nth_element(bits.begin(), bits.begin() + (kept - 1), bits.end(), std::greater<>());
-  return bits[kept - 1];
-}
-
-// Entries of G by row: those of row r are [offsets[r], offsets[r + 1]).
-struct ByRow {
-  std::vector<std::int64_t> offsets;
-  std::vector<std::int32_t> columns;
-  std::vector<float> values;
-};
-
-ByRow by_row(const SparseColumns& sparse, std::int64_t row_count) {
-  ByRow out{std::vector<std::int64_t>(row_count + 1, 0),
-            std::vector<std::int32_t>(sparse.rows.size()), std::vector<float>(sparse.rows.size())};
+SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count) {
+  const auto entries = sparse.rows.size();
+  SparseRows out{std::vector<std::int64_t>(row_count + 1, 0), std::vector<std::int32_t>(entries),
+                 std::vector<float>(entries), std::vector<std::int64_t>(entries)};
   for (const auto row : sparse.rows) ++out.offsets[row + 1];
   for (std::int64_t r = 0; r < row_count; ++r) out.offsets[r + 1] += out.offsets[r];
   auto next = out.offsets;
-  for (std::size_t i = 0; i < sparse.rows.size(); ++i) {
-    const auto place = next[sparse.rows[i]]++;
-    out.columns[place] = static_cast<std::int32_t>(static_cast<std::int64_t>(i) / sparse.entries);
-    out.values[place] = sparse.values[i];
+  for (std::int64_t k = 0; k < sparse.columns(); ++k) {
+    for (auto i = sparse.offsets[k]; i < sparse.offsets[k + 1]; ++i) {
+      const auto place = next[sparse.rows[i]]++;
+      out.columns[place] = static_cast<std::int32_t>(k);
+      out.values[place] = sparse.values[i];
+      out.places[place] = i;
+    }
   }
   return out;
 }
 
-}  // namespace
-
-SparseColumns make_sparse_columns(std::int64_t columns, std::int64_t entries) {
-  return {columns, entries, std::vector<std::int32_t>(columns * entries),
-          std::vector<float>(columns * entries), std::vector<float>(columns, 0.0F)};
-}
-
-void keep_largest(std::span<const float> dense, std::int64_t column, SparseColumns& sparse) {
-  const auto kept = sparse.entries;
-  const auto threshold = threshold_of(dense, kept, sparse.least_kept[column]);
-  std::int64_t above = 0;
-  for (const float value : dense) above += magnitude_bits(value) > threshold ? 1 : 0;
-  std::int64_t ties = kept - above;
-  std::int64_t place = column * kept;
-  for (std::size_t row = 0; row < dense.size(); ++row) {
-    const auto bits = magnitude_bits(dense[row]);
-    if (bits < threshold || (bits == threshold && ties-- <= 0)) continue;
-    sparse.rows[place] = static_cast<std::int32_t>(row);
-    sparse.values[place++] = dense[row];
-  }
-  sparse.least_kept[column] = std::bit_cast<float>(threshold);
-}
-
-at::Tensor product(const at::Tensor& transposed, const SparseColumns& sparse) {
-  const auto width = transposed.size(1);
-  const float* a = transposed.const_data_ptr<float>();
-  auto out = at::zeros({sparse.columns, width}, at::kDouble);
+// A slice of the width at a time, so that the sums of all columns stay in the cache while the rows
+// stream by once.
+at::Tensor product(const Rows& rows, const SparseRows& sparse, std::int64_t columns) {
+  constexpr std::int64_t slice = 32;
+  const auto width = rows.width();
+  auto out = at::zeros({columns, width}, at::kDouble);
   double* sums = out.mutable_data_ptr<double>();
-  at::parallel_for(0, sparse.columns, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * sparse.entries; i < end * sparse.entries; ++i) {
-      const float* row = a + sparse.rows[i] * width;
-      double* sum = sums + i / sparse.entries * width;
-      const double value = sparse.values[i];
-      for (std::int64_t j = 0; j < width; ++j) sum[j] += value * row[j];
+  at::parallel_for(0, (width + slice - 1) / slice, 1, [&](std::int64_t first, std::int64_t last) {
+    for (auto s = first; s < last; ++s) {
+      const auto begin = s * slice;
+      const auto end = std::min(begin + slice, width);
+      for (std::int64_t r = 0; r < rows.count(); ++r)
+        for (auto i = sparse.offsets[r]; i < sparse.offsets[r + 1]; ++i)
+          rows.add_scaled(r, sparse.values[i], begin, end,
+                          sums + sparse.columns[i] * width + begin);
     }
   });
+  if (rows.scale() != 1) out.mul_(rows.scale());
   return out;
 }
 
-at::Tensor gram(const SparseColumns& sparse, std::int64_t row_count) {
-  const auto rows = by_row(sparse, row_count);
-  auto out = at::zeros({sparse.columns, sparse.columns}, at::kDouble);
+// Line k is gathered from the rows of column k's entries; the lines stay in the innermost cache.
+at::Tensor gram(const SparseColumns& sparse, const SparseRows& by_row) {
+  const auto columns = sparse.columns();
+  auto out = at::zeros({columns, columns}, at::kDouble);
   double* sums = out.mutable_data_ptr<double>();
-  for (std::int64_t r = 0; r < row_count; ++r) {
-    for (auto i = rows.offsets[r]; i < rows.offsets[r + 1]; ++i) {
-      double* line = sums + rows.columns[i] * sparse.columns;
-      const double value = rows.values[i];
-      for (auto j = rows.offsets[r]; j < rows.offsets[r + 1]; ++j)
-        line[rows.columns[j]] += value * rows.values[j];
+  at::parallel_for(0, columns, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto k = begin; k < end; ++k) {
+      double* line = sums + k * columns;
+      for (auto i = sparse.offsets[k]; i < sparse.offsets[k + 1]; ++i) {
+        const double value = sparse.values[i];
+        const auto row = sparse.rows[i];
+        for (auto j = by_row.offsets[row]; j < by_row.offsets[row + 1]; ++j)
+          line[by_row.columns[j]] += value * static_cast<double>(by_row.values[j]);
+      }
     }
-  }
+  });
   return out;
 }
 

@@ -3,31 +3,36 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
-// Columns of G after winner-take-all, and what the factorisation computes with them. Local.
+#include "stages/dictionary/rows.hpp"
+
+// The rows of G that one rank holds, after winner-take-all, and what is computed with them. Local.
 namespace quench::dictionary {
 
-// K columns of m entries each, as Factors holds them.
+// K columns; over all ranks each has exactly m entries, here any number of them.
 struct SparseColumns {
-  std::int64_t columns = 0;        // K
-  std::int64_t entries = 0;        // m, of each column
-  std::vector<std::int32_t> rows;  // [K, m], ascending a column
-  std::vector<float> values;       // [K, m]
-  std::vector<float> least_kept;   // [K]: least |value| of a column; the next search starts here
+  std::vector<std::int64_t> offsets{0};  // [K + 1]
+  std::vector<std::int32_t> rows;        // local, ascending a column
+  std::vector<float> values;
+  std::vector<float> least_kept;  // [K]: least |value| of a column over all ranks
+
+  std::int64_t columns() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
 };
 
-SparseColumns make_sparse_columns(std::int64_t columns, std::int64_t entries);
+// The same entries by row: those of row r are [offsets[r], offsets[r + 1]), columns ascending.
+struct SparseRows {
+  std::vector<std::int64_t> offsets;
+  std::vector<std::int32_t> columns;
+  std::vector<float> values;
+  std::vector<std::int64_t> places;  // where the entry is in the SparseColumns
+};
+SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count);
 
-// Column `column` of `sparse` becomes the entries of largest magnitude of `dense` (one number a
-// row, at least sparse.entries of them); ties go to the lower row. Exactly sparse.entries are kept.
-void keep_largest(std::span<const float> dense, std::int64_t column, SparseColumns& sparse);
+// This rank's part of (A G)^T, [K, d] float64, scaled.
+at::Tensor product(const Rows& rows, const SparseRows& sparse, std::int64_t columns);
 
-// (A G)^T, [K, d] float64, from A^T ([n, d] float32).
-at::Tensor product(const at::Tensor& transposed, const SparseColumns& sparse);
-
-// G^T G, [K, K] float64; `row_count` is n.
-at::Tensor gram(const SparseColumns& sparse, std::int64_t row_count);
+// This rank's part of G^T G, [K, K] float64.
+at::Tensor gram(const SparseColumns& sparse, const SparseRows& by_row);
 
 }  // namespace quench::dictionary

@@ -116,18 +116,20 @@ class Gatherer {
   }
 
   void add_dictionary(const StoreReader& store) {
-    const auto objective = store.read_ragged<double>("concepts/objective");
-    const auto reason = store.read_strings("concepts/stop_reason");
-    const auto ridge = store.read<double>("concepts/ridge");
+    const auto objective = store.read_ragged<double>("dictionaries/objective");
+    const auto reason = store.read_strings("dictionaries/stop_reason");
+    const auto ridge = store.read<double>("dictionaries/ridge");
+    const bool joint = store.number_attribute("/", "joint") != 0;
     for (std::int64_t c = 0; c < count_; ++c) {
-      const auto& trace = objective[c];
+      const auto place = joint ? 0 : c;
+      const auto& trace = objective[place];
       const auto stride = std::max<std::int64_t>(1, std::ssize(trace) / most_points);
       json points = json::array();
       for (std::int64_t i = 0; i < std::ssize(trace); i += stride)
         points.push_back({i, number(trace[i])});
       of(c)["objective"] = points;
-      of(c)["stop_reason"] = reason[c];
-      of(c)["ridge"] = number(ridge[c]);
+      of(c)["stop_reason"] = reason[place];
+      of(c)["ridge"] = number(ridge[place]);
       of(c)["iterations"] = trace.size();
     }
   }
@@ -175,18 +177,23 @@ class Gatherer {
              {"contrast", number(contrast[first + k])},
              {"own_share", number(share[first + k])},
              {"ratio", number(ratio[first + k])},
-             {"tokens", dictionary ? strongest(*dictionary, c, first + k) : json::array()}});
+             {"tokens", dictionary ? strongest(*dictionary, c, first, k) : json::array()}});
       }
       of(c)["features"] = features;
     }
   }
 
   // The tokens of largest coefficient of a feature.
-  json strongest(const StoreReader& dictionary, std::int64_t c, std::int64_t feature) const {
+  json strongest(const StoreReader& dictionary, std::int64_t c, std::int64_t first,
+                 std::int64_t k) const {
+    const bool joint = dictionary.number_attribute("/", "joint") != 0;
+    const auto feature = joint ? k : first + k;
     const auto rows =
         dictionary.read_ragged<std::int32_t>("g/rows", Range{feature, feature + 1})[0];
     const auto values = dictionary.read_ragged<float>("g/values", Range{feature, feature + 1})[0];
-    const auto tokens = dictionary.read_ragged<std::int32_t>("concepts/tokens", Range{c, c + 1})[0];
+    const auto place = joint ? 0 : c;
+    const auto tokens =
+        dictionary.read_ragged<std::int32_t>("dictionaries/tokens", Range{place, place + 1})[0];
     std::vector<std::size_t> order(rows.size());
     std::iota(order.begin(), order.end(), 0);
     std::ranges::stable_sort(

@@ -1,16 +1,21 @@
 #include "stages/dictionary/factorise.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "cluster/error.hpp"
+#include "cluster/partition.hpp"
 #include "cluster/random.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
+#include "stages/dictionary/stop_rule.hpp"
+#include "stages/dictionary/winners.hpp"
 
 namespace quench::dictionary {
 namespace {
@@ -39,9 +44,26 @@ std::vector<std::int32_t> make_tokens(std::int64_t rows) {
   return out;
 }
 
+// One rank's part of a fit of all rows, the group's.
+Fit fit_in(cluster::Communicator& group, const std::vector<float>& columns, std::int64_t width,
+           const Options& options, const FitHooks& hooks = {},
+           const std::string& purpose = "test") {
+  at::set_num_threads(1);
+  const auto count = static_cast<std::int64_t>(columns.size()) / width;
+  const auto tokens = make_tokens(count);
+  const auto own = cluster::rows_of(count, group.size(), group.rank());
+  const Shard shard{Rows(std::span(columns).subspan(own.begin * width, own.size() * width),
+                         std::span(tokens).subspan(own.begin, own.size()), width, 1),
+                    own.begin, count};
+  const auto initial = options.init == "svd" ? svd_initial(shard, options, purpose, group)
+                                             : normal_initial(options, purpose);
+  auto fit = factorise(shard, initial, options, group, hooks);
+  fit.factors.tokens = tokens;
+  return fit;
+}
+
 Fit fit_of(const std::vector<float>& columns, std::int64_t width, const Options& options) {
-  const auto rows = static_cast<std::int64_t>(columns.size()) / width;
-  return factorise(columns, make_tokens(rows), width, options, "test");
+  return fit_in(*cluster::make_self_communicator(), columns, width, options);
 }
 
 at::Tensor dense_coefficients(const Factors& factors) {
@@ -99,22 +121,31 @@ struct Reference {
   }
 };
 
-class AgainstReference : public ::testing::TestWithParam<Shape> {};
+struct Case {
+  Shape shape;
+  std::string form;
+};
 
+class AgainstReference : public ::testing::TestWithParam<Case> {};
+
+// float32 products leave 1e-6 of the objective; that is also what the method notes report.
 TEST_P(AgainstReference, SameObjectivesAndSupports) {
-  const auto shape = GetParam();
+  constexpr std::int64_t iterations = 50;
+  const auto& [shape, form] = GetParam();
   Options options;
   options.rank = shape.rank;
   options.density = shape.density;
+  options.form = form;
   options.stop = "patience";
   options.tolerance = 0;
-  options.max_iterations = 30;
+  options.max_iterations = iterations;
   const auto columns = make_columns(shape.rows, shape.width);
   const auto fit = fit_of(columns, shape.width, options);
-  ASSERT_EQ(fit.objective.size(), 30U);
+  EXPECT_EQ(fit.form, form);
+  ASSERT_EQ(std::ssize(fit.objective), iterations);
   Reference reference(columns, shape, options);
   at::Tensor best_f, best_g;
-  for (std::int64_t i = 0; i < 30; ++i) {
+  for (std::int64_t i = 0; i < iterations; ++i) {
     const double expected = reference.iterate();
     EXPECT_NEAR(fit.objective[i], expected, 1e-6 * expected) << "iteration " << i;
     if (i == fit.best_iteration) std::tie(best_f, best_g) = std::tie(reference.f, reference.g);
@@ -125,10 +156,122 @@ TEST_P(AgainstReference, SameObjectivesAndSupports) {
   EXPECT_TRUE(at::allclose(dense_features(fit.factors), best_f, 1e-3, 1e-3));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AgainstReference,
-                         ::testing::Values(Shape{200, 16, 8, 0.05}, Shape{431, 48, 20, 0.01},
-                                           Shape{60, 80, 10, 0.2}, Shape{1500, 24, 4, 0.003},
-                                           Shape{40, 12, 6, 0.5}));
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  for (const std::string form : {"bounded", "streamed"})
+    for (const auto& shape :
+         {Shape{200, 16, 8, 0.05}, Shape{431, 48, 20, 0.01}, Shape{60, 80, 10, 0.2},
+          Shape{1500, 24, 4, 0.003}, Shape{40, 12, 6, 0.5}, Shape{700, 16, 24, 0.02}})
+      out.push_back({shape, form});
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AgainstReference, ::testing::ValuesIn(cases()),
+                         [](const auto& given) {
+                           return given.param.form + "_" + std::to_string(given.param.shape.rows) +
+                                  "_" + std::to_string(given.param.shape.rank);
+                         });
+
+// A sum over ranks rounds otherwise than one of a single rank.
+void expect_same_fit(const Fit& actual, const Fit& expected) {
+  EXPECT_EQ(actual.factors.rows, expected.factors.rows);
+  EXPECT_EQ(actual.best_iteration, expected.best_iteration);
+  ASSERT_EQ(actual.objective.size(), expected.objective.size());
+  for (std::size_t i = 0; i < expected.objective.size(); ++i)
+    EXPECT_NEAR(actual.objective[i], expected.objective[i],
+                1e-6 * expected.objective[i] + 1e-8 * expected.objective[0]);
+  EXPECT_TRUE(
+      at::allclose(dense_features(actual.factors), dense_features(expected.factors), 1e-4, 1e-4));
+}
+
+class Sharded : public ::testing::TestWithParam<std::tuple<int, std::string>> {};
+
+TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
+  const auto& [ranks, form] = GetParam();
+  Options options;
+  options.rank = 12;
+  options.density = 0.03;
+  options.form = form;
+  options.max_iterations = 30;
+  for (const std::int64_t rows : {530, 3}) {  // of 3, some ranks have none
+    if (rows == 3) options.rank = 2;
+    const auto columns = make_columns(rows, 20);
+    const auto expected = fit_of(columns, 20, options);
+    cluster::run_on_threads(ranks, [&](cluster::Communicator& group) {
+      expect_same_fit(fit_in(group, columns, 20, options), expected);
+    });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, Sharded,
+                         ::testing::Combine(::testing::Values(1, 2, 3, 4),
+                                            ::testing::Values("bounded", "streamed")));
+
+TEST(Factorise, FormsAgree) {
+  const auto columns = make_columns(2000, 40);
+  Options options;
+  options.rank = 30;
+  options.form = "bounded";
+  const auto bounded = fit_of(columns, 40, options);
+  options.form = "streamed";
+  expect_same_fit(bounded, fit_of(columns, 40, options));
+  EXPECT_LT(bounded.share_computed, 0.9);
+}
+
+TEST(Factorise, HalvesLoseNothing) {
+  auto columns = make_columns(300, 20);
+  for (auto& value : columns)
+    value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff0000U);
+  Options options;
+  options.rank = 12;
+  const auto halves = fit_of(columns, 20, options);
+  auto wider = columns;  // a row of zeros but for a number that is no bfloat16
+  wider.resize(columns.size() + 20, 0);
+  wider.back() = 1e-30F;
+  EXPECT_TRUE(Rows(columns, make_tokens(300), 20, 1).halved());
+  EXPECT_FALSE(Rows(wider, make_tokens(301), 20, 1).halved());
+  options.density = 3.0 / 301;
+  const auto floats = fit_of(wider, 20, options);
+  EXPECT_NEAR(halves.objective.back(), floats.objective.back(), 0.2 * halves.objective.back());
+  std::vector<float> copied(columns.size());
+  Rows(columns, make_tokens(300), 20, 1).copy(0, 300, copied.data());
+  EXPECT_EQ(copied, columns);
+}
+
+TEST(Factorise, GoesOnFromASavedState) {
+  const auto columns = make_columns(400, 24);
+  Options options;
+  options.rank = 10;
+  options.checkpoint = 1e9;
+  const auto whole = fit_of(columns, 24, options);
+  ASSERT_GT(whole.objective.size(), 25U);
+  FitState saved;
+  std::int64_t iterations = 0;
+  FitHooks hooks;
+  hooks.stop = [&] { return ++iterations == 15; };
+  hooks.save = [&](const FitState& state) { saved = state; };
+  EXPECT_THROW(fit_in(*cluster::make_self_communicator(), columns, 24, options, hooks), Stopped);
+  ASSERT_EQ(saved.objective.size(), 15U);
+  cluster::run_on_threads(3, [&](cluster::Communicator& group) {
+    FitHooks resumed;
+    resumed.resume = &saved;
+    expect_same_fit(fit_in(group, columns, 24, options, resumed), whole);
+  });
+}
+
+TEST(Factorise, SingularVectorsAreAStart) {
+  const auto columns = make_columns(200, 12);
+  Options options;
+  options.rank = 7;  // as many as the rows have topics
+  options.max_iterations = 1;
+  const auto normal = fit_of(columns, 12, options);
+  options.init = "svd";
+  const auto svd = fit_of(columns, 12, options);
+  EXPECT_LT(svd.objective[0], normal.objective[0]);
+  options.rank = 15;  // more than there are singular vectors
+  options.max_iterations = 3;
+  EXPECT_TRUE(std::isfinite(fit_of(columns, 12, options).objective.back()));
+}
 
 TEST(Factorise, ReturnsTheFactorsOfTheBestIteration) {
   const auto columns = make_columns(300, 20);
@@ -154,7 +297,8 @@ TEST(Factorise, DependsOnSeedAndPurpose) {
   options.max_iterations = 1;
   const auto objective = fit_of(columns, 10, options).objective;
   EXPECT_EQ(fit_of(columns, 10, options).objective, objective);
-  EXPECT_NE(factorise(columns, make_tokens(100), 10, options, "other").objective, objective);
+  const auto self = cluster::make_self_communicator();
+  EXPECT_NE(fit_in(*self, columns, 10, options, {}, "other").objective, objective);
   options.seed = 43;
   EXPECT_NE(fit_of(columns, 10, options).objective, objective);
 }
@@ -223,31 +367,46 @@ TEST(Factorise, NamesTheTokenOfANumberThatIsNotFinite) {
 
 TEST(Factorise, RefusesNoTokens) { EXPECT_THROW(fit_of({}, 4, {}), DataError); }
 
-// What keep_largest makes of one column.
-SparseColumns kept_of(const std::vector<float>& dense, std::int64_t entries, float hint = 0) {
-  auto out = make_sparse_columns(1, entries);
-  out.least_kept[0] = hint;
-  keep_largest(dense, 0, out);
-  return out;
+// What is kept of one column whose rows are shared out over `ranks`; global rows.
+std::vector<std::int32_t> kept_of(const std::vector<float>& dense, std::int64_t kept, int ranks) {
+  std::vector<std::vector<std::int32_t>> parts(ranks);
+  cluster::run_on_threads(ranks, [&](cluster::Communicator& comm) {
+    const auto own = cluster::rows_of(std::ssize(dense), comm.size(), comm.rank());
+    Candidates candidates(1);
+    for (auto r = own.begin; r < own.end; ++r) {
+      candidates.rows[0].push_back(static_cast<std::int32_t>(r - own.begin));
+      candidates.values[0].push_back(dense[r]);
+    }
+    const auto out = keep_largest(candidates, kept, comm);
+    for (std::size_t i = 0; i < out.rows.size(); ++i) {
+      EXPECT_EQ(out.values[i], dense[own.begin + out.rows[i]]);
+      parts[comm.rank()].push_back(static_cast<std::int32_t>(own.begin) + out.rows[i]);
+    }
+  });
+  std::vector<std::int32_t> all;
+  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
 }
 
 TEST(KeepLargest, TiesGoToTheLowerRow) {
-  const auto kept = kept_of({1, -2, 2, -0.5F, 2, 1, -2}, 3);
-  EXPECT_EQ(kept.rows, (std::vector<std::int32_t>{1, 2, 4}));
-  EXPECT_EQ(kept.values, (std::vector<float>{-2, 2, 2}));
-  EXPECT_EQ(kept_of({0, 0, 0, 0}, 2).rows, (std::vector<std::int32_t>{0, 1}));
-  EXPECT_EQ(kept_of({0, -0.0F, 3, 0}, 3).rows, (std::vector<std::int32_t>{0, 1, 2}));
+  using Rows32 = std::vector<std::int32_t>;
+  for (const int ranks : {1, 2, 3, 9}) {
+    EXPECT_EQ(kept_of({1, -2, 2, -0.5F, 2, 1, -2}, 3, ranks), (Rows32{1, 2, 4}));
+    EXPECT_EQ(kept_of({0, 0, 0, 0}, 2, ranks), (Rows32{0, 1}));
+    EXPECT_EQ(kept_of({0, -0.0F, 3, 0}, 3, ranks), (Rows32{0, 1, 2}));
+    EXPECT_EQ(kept_of({5, 5, 5, 7, 5, 5}, 4, ranks), (Rows32{0, 1, 2, 3}));
+  }
 }
 
-TEST(KeepLargest, DoesNotDependOnTheHint) {
-  const auto dense = make_columns(50, 10);
-  const auto expected = kept_of(dense, 40);
-  EXPECT_GT(expected.least_kept[0], 0);
-  for (const float hint : {0.1F, expected.least_kept[0], 1.5F, 100.0F}) {
-    const auto kept = kept_of(dense, 40, hint);
-    EXPECT_EQ(kept.rows, expected.rows) << hint;
-    EXPECT_EQ(kept.least_kept, expected.least_kept) << hint;
-  }
+TEST(KeepLargest, IsTheSortOfAllRanks) {
+  const auto dense = make_columns(97, 10);
+  std::vector<std::int32_t> order(dense.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto a, auto b) { return std::abs(dense[a]) > std::abs(dense[b]); });
+  order.resize(40);
+  std::sort(order.begin(), order.end());
+  for (const int ranks : {1, 2, 4}) EXPECT_EQ(kept_of(dense, 40, ranks), order);
 }
 
 TEST(KeptPerFeature, AsTheReferenceRounds) {

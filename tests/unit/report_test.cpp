@@ -306,12 +306,13 @@ TEST_F(Report, SelectionWithItsDictionary) {
   s->write_ragged<std::int64_t>("collisions/concepts", {{0, 1}, {0, 1, 2}});
   s->finish();
   const auto d = store("dictionary.h5", "dictionary");
-  d->write_ragged<double>("concepts/objective", {{3, 2, 1}, {}, {5}});
-  d->write_strings("concepts/stop_reason", {"settled", "failed", "iterations"});
-  write<double>(*d, "concepts/ridge", {0.1, nan, 0.3});
-  d->write_ragged<std::int32_t>("concepts/tokens", {{7, 8}, {}, {9}});
+  d->write_ragged<double>("dictionaries/objective", {{3, 2, 1}, {}, {5}});
+  d->write_strings("dictionaries/stop_reason", {"settled", "failed", "iterations"});
+  write<double>(*d, "dictionaries/ridge", {0.1, nan, 0.3});
+  d->write_ragged<std::int32_t>("dictionaries/tokens", {{7, 8}, {}, {9}});
   d->write_ragged<std::int32_t>("g/rows", {{0, 1}, {1}, {0}});
   d->write_ragged<float>("g/values", {{0.5f, -2}, {1}, {1}});
+  d->attribute("/", "joint", std::int64_t{0});
   d->finish();
 
   write_report(directory_.path());

@@ -1,0 +1,127 @@
+#include "stages/dictionary/kernels.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define QUENCH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define QUENCH_CLONES
+#endif
+
+namespace quench::dictionary::kernels {
+
+namespace {
+
+constexpr std::int64_t lanes = 16;
+using Floats __attribute__((vector_size(64))) = float;
+using Words __attribute__((vector_size(64))) = std::uint32_t;
+using Halves __attribute__((vector_size(32))) = std::uint16_t;
+
+inline void load(const float* from, Floats& to) { std::memcpy(&to, from, sizeof to); }
+inline void load(const Half* from, Floats& to) {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  const Words words = __builtin_convertvector(halves, Words) << 16;
+  std::memcpy(&to, &words, sizeof to);
+}
+
+inline float number(float value) { return value; }
+inline float number(Half value) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
+  float out;
+  std::memcpy(&out, &bits, sizeof out);
+  return out;
+}
+
+template <typename T>
+[[gnu::always_inline]] inline float dot_of(const T* row, const float* vector, std::int64_t width) {
+  Floats sums[4] = {};
+  Floats a, b;
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= width; i += 4 * lanes) {
+    for (std::int64_t u = 0; u < 4; ++u) {
+      load(row + i + u * lanes, a);
+      load(vector + i + u * lanes, b);
+      sums[u] += a * b;
+    }
+  }
+  for (; i + lanes <= width; i += lanes) {
+    load(row + i, a);
+    load(vector + i, b);
+    sums[0] += a * b;
+  }
+  sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  float total = 0;
+  for (std::int64_t lane = 0; lane < lanes; ++lane) total += sums[0][lane];
+  for (; i < width; ++i) total += number(row[i]) * vector[i];
+  return total;
+}
+
+template <typename T>
+[[gnu::always_inline]] inline void add_scaled_to(const T* row, double factor, std::int64_t width,
+                                                 double* sums) {
+  for (std::int64_t j = 0; j < width; ++j) sums[j] += factor * static_cast<double>(number(row[j]));
+}
+
+}  // namespace
+
+QUENCH_CLONES float dot(const float* row, const float* vector, std::int64_t width) {
+  return dot_of(row, vector, width);
+}
+QUENCH_CLONES float dot(const Half* row, const float* vector, std::int64_t width) {
+  return dot_of(row, vector, width);
+}
+
+QUENCH_CLONES void add_scaled(const float* row, double factor, std::int64_t width, double* sums) {
+  add_scaled_to(row, factor, width, sums);
+}
+QUENCH_CLONES void add_scaled(const Half* row, double factor, std::int64_t width, double* sums) {
+  add_scaled_to(row, factor, width, sums);
+}
+
+QUENCH_CLONES void widen(const Half* from, std::int64_t count, float* to) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = number(from[i]);
+}
+
+// Few values pass: a block is looked at one by one only when one of it does.
+QUENCH_CLONES void collect(const float* values, std::int64_t count, float least, std::int32_t first,
+                           std::vector<std::int32_t>& places, std::vector<float>& found) {
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const bool whole = i + lanes <= count;
+    int any = whole ? 0 : 1;
+    if (whole)
+      for (std::int64_t j = 0; j < lanes; ++j) any |= std::fabs(values[i + j]) >= least;
+    if (any == 0) continue;
+    for (auto j = i; j < (whole ? i + lanes : count); ++j) {
+      if (!(std::fabs(values[j]) >= least)) continue;
+      places.push_back(first + static_cast<std::int32_t>(j));
+      found.push_back(values[j]);
+    }
+  }
+}
+
+QUENCH_CLONES void collect_bounded(const float* values, const float* norms, std::int64_t count,
+                                   float factor, float slack, float least,
+                                   std::vector<std::int32_t>& places) {
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const bool whole = i + lanes <= count;
+    int any = whole ? 0 : 1;
+    if (whole)
+      for (std::int64_t j = 0; j < lanes; ++j)
+        any |= std::fabs(values[i + j]) * factor + norms[i + j] * slack >= least;
+    if (any == 0) continue;
+    for (auto j = i; j < (whole ? i + lanes : count); ++j)
+      if (std::fabs(values[j]) * factor + norms[j] * slack >= least)
+        places.push_back(static_cast<std::int32_t>(j));
+  }
+}
+
+QUENCH_CLONES std::int64_t count_from(const float* values, std::int64_t count, float least) {
+  std::int64_t total = 0;
+  for (std::int64_t i = 0; i < count; ++i) total += std::fabs(values[i]) >= least ? 1 : 0;
+  return total;
+}
+
+}  // namespace quench::dictionary::kernels

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+// The innermost loops of the factorisation, compiled for several instruction sets of which the best
+// is taken at start. Rows are bfloat16 (as its 16 bits) or float32. Serial; nothing is checked.
+namespace quench::dictionary::kernels {
+
+using Half = std::uint16_t;  // a bfloat16: the upper half of a float32
+
+float dot(const float* row, const float* vector, std::int64_t width);
+float dot(const Half* row, const float* vector, std::int64_t width);
+
+// sums[j] += factor * row[j], in float64.
+void add_scaled(const float* row, double factor, std::int64_t width, double* sums);
+void add_scaled(const Half* row, double factor, std::int64_t width, double* sums);
+
+void widen(const Half* from, std::int64_t count, float* to);
+
+// Appends first + i and values[i] for every i with |values[i]| >= least, ascending.
+void collect(const float* values, std::int64_t count, float least, std::int32_t first,
+             std::vector<std::int32_t>& places, std::vector<float>& found);
+
+// Appends every i with |values[i]| factor + norms[i] slack >= least, ascending.
+void collect_bounded(const float* values, const float* norms, std::int64_t count, float factor,
+                     float slack, float least, std::vector<std::int32_t>& places);
+
+// How many values are at least `least` in magnitude.
+std::int64_t count_from(const float* values, std::int64_t count, float least);
+
+}  // namespace quench::dictionary::kernels

@@ -1,0 +1,24 @@
+#include "stages/dictionary/ridge_system.hpp"
+
+#include "cluster/error.hpp"
+
+namespace quench::dictionary {
+
+at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_side) {
+  constexpr std::int64_t most_raises = 3;
+  for (;;) {
+    auto system = matrix.clone();
+    system.diagonal().add_(lambda_);
+    const auto [factor, info] = at::linalg_cholesky_ex(system);
+    if (info.item<int>() == 0) return at::cholesky_solve(right_side, factor);
+    if (raises_ == most_raises) {
+      throw DataError(
+          "the systems of the factorisation are singular, even with a thousandfold "
+          "dictionary.ridge; raise it or lower dictionary.rank");
+    }
+    ++raises_;
+    lambda_ *= 10;
+  }
+}
+
+}  // namespace quench::dictionary

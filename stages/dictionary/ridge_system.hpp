@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+namespace quench::dictionary {
+
+// Solves (M + lambda I) X = B by Cholesky in float64. When the matrix is not positive definite,
+// lambda is raised tenfold, at most three times over the life of a fit, and stays so. Local.
+class RidgeSystem {
+ public:
+  explicit RidgeSystem(double lambda, std::int64_t raises = 0) : lambda_(lambda), raises_(raises) {}
+
+  // Throws DataError when the system stays singular.
+  at::Tensor solve(const at::Tensor& matrix, const at::Tensor& right_side);
+  double lambda() const { return lambda_; }
+  std::int64_t raises() const { return raises_; }
+
+ private:
+  double lambda_;
+  std::int64_t raises_;
+};
+
+}  // namespace quench::dictionary

@@ -1,0 +1,147 @@
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "cluster/collectives.hpp"
+#include "stages/dictionary/panels.hpp"
+#include "stages/dictionary/projection.hpp"
+
+namespace quench::dictionary {
+
+namespace {
+
+constexpr std::int64_t tile_numbers = std::int64_t{1} << 22;  // 16 MiB, about a core's share of L3
+constexpr std::int64_t sample_rows = 8192;                    // over all ranks, for the first guess
+
+class StreamedProjection final : public Projection {
+ public:
+  StreamedProjection(const Rows& rows, std::int64_t columns, std::int64_t kept,
+                     cluster::Communicator& comm)
+      : rows_(rows), kept_(kept), comm_(comm), candidates_(columns) {
+    total_rows_ = cluster::all_reduce_value(comm, rows.count(), cluster::Op::sum);
+  }
+
+  const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
+                           const SparseRows&) override;
+  const char* name() const override { return "streamed"; }
+  double share_computed() const override { return share_; }
+
+ private:
+  std::vector<float> first_guess(const at::Tensor& solver);
+  std::vector<float> next_guess(const SparseColumns& last) const;
+  void collect(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
+               const std::vector<float>& guess);
+  std::vector<std::int64_t> short_columns(const std::vector<std::int64_t>& columns);
+
+  const Rows& rows_;
+  std::int64_t kept_, total_rows_;
+  cluster::Communicator& comm_;
+  Candidates candidates_;
+  std::vector<float> last_least_;
+  double share_ = 0;
+};
+
+// A quantile of evenly spaced rows, lowered so that it is seldom too high.
+std::vector<float> StreamedProjection::first_guess(const at::Tensor& solver) {
+  const auto stride = std::max<std::int64_t>(1, total_rows_ / sample_rows);
+  const auto count = (rows_.count() + stride - 1) / stride;
+  std::vector<float> guess(candidates_.columns(), std::numeric_limits<float>::infinity());
+  if (count > 0) {
+    const auto sample = at::empty({count, rows_.width()}, at::kFloat);
+    for (std::int64_t i = 0; i < count; ++i)
+      rows_.copy(i * stride, 1, sample.mutable_data_ptr<float>() + i * rows_.width());
+    const auto sizes = at::mm(solver, sample.t()).abs_();
+    const auto place =
+        std::min(count, 1 + static_cast<std::int64_t>(std::ceil(1.2 * static_cast<double>(kept_) *
+                                                                static_cast<double>(count) /
+                                                                static_cast<double>(total_rows_))));
+    at::parallel_for(0, candidates_.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto k = begin; k < end; ++k) {
+        float* line = sizes.mutable_data_ptr<float>() + k * count;
+        std::nth_element(line, line + (place - 1), line + count, std::greater<>());
+        guess[k] = line[place - 1];
+      }
+    });
+  }
+  comm_.all_reduce(cluster::buffer_of(std::span<float>(guess)), cluster::Op::min);
+  return guess;
+}
+
+// Thresholds move ever less; the slack follows the largest move seen.
+std::vector<float> StreamedProjection::next_guess(const SparseColumns& last) const {
+  std::vector<float> guess(last.least_kept);
+  for (std::size_t k = 0; k < guess.size(); ++k) {
+    const float before = last_least_.empty() ? 0 : last_least_[k];
+    const float move = guess[k] > 0 ? std::abs(guess[k] - before) / guess[k] : 1;
+    guess[k] *= 1 - std::clamp(2 * move, 0.01F, 0.25F);
+  }
+  return guess;
+}
+
+void StreamedProjection::collect(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
+                                 const std::vector<float>& guess) {
+  const auto count = static_cast<std::int64_t>(columns.size());
+  for (const auto k : columns) {
+    candidates_.rows[k].clear();
+    candidates_.values[k].clear();
+  }
+  const bool all = count == candidates_.columns();
+  const auto vectors =
+      all ? solver : solver.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
+  const auto panel = tile_numbers / count;
+  const auto tile =
+      at::empty({count * std::min(panel, std::max<std::int64_t>(1, rows_.count()))}, at::kFloat);
+  for_each_panel(rows_, panel, [&](const at::Tensor& part, std::int64_t first) {
+    auto values = tile.slice(0, 0, count * part.size(0)).view({count, part.size(0)});
+    at::mm_out(values, vectors, part.t());
+    const float* numbers = values.const_data_ptr<float>();
+    at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i)
+        kernels::collect(numbers + i * part.size(0), part.size(0), guess[columns[i]],
+                         static_cast<std::int32_t>(first), candidates_.rows[columns[i]],
+                         candidates_.values[columns[i]]);
+    });
+  });
+  share_ += static_cast<double>(count) / static_cast<double>(candidates_.columns());
+}
+
+// Collective.
+std::vector<std::int64_t> StreamedProjection::short_columns(
+    const std::vector<std::int64_t>& columns) {
+  std::vector<std::int64_t> found;
+  for (const auto k : columns) found.push_back(std::ssize(candidates_.rows[k]));
+  cluster::all_reduce_sum(comm_, std::span<std::int64_t>(found));
+  std::vector<std::int64_t> out;
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    if (found[i] < kept_) out.push_back(columns[i]);
+  return out;
+}
+
+const Candidates& StreamedProjection::screen(const at::Tensor& solver, const SparseColumns& last,
+                                             const SparseRows&) {
+  const auto vectors = rows_.scale() == 1 ? solver : solver * rows_.scale();
+  auto guess = last.columns() == 0 ? first_guess(vectors) : next_guess(last);
+  last_least_ = last.least_kept;
+  std::vector<std::int64_t> columns(candidates_.columns());
+  for (std::size_t k = 0; k < columns.size(); ++k) columns[k] = static_cast<std::int64_t>(k);
+  share_ = 0;
+  for (int round = 0; !columns.empty(); ++round) {
+    collect(vectors, columns, guess);
+    columns = short_columns(columns);
+    for (const auto k : columns) guess[k] = round == 0 ? guess[k] * 0.7F : 0;
+  }
+  return candidates_;
+}
+
+}  // namespace
+
+std::unique_ptr<Projection> make_streamed_projection(const Rows& rows, std::int64_t columns,
+                                                     std::int64_t kept,
+                                                     cluster::Communicator& comm) {
+  return std::make_unique<StreamedProjection>(rows, columns, kept, comm);
+}
+
+}  // namespace quench::dictionary

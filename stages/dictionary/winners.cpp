@@ -1,0 +1,129 @@
+#include "stages/dictionary/winners.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+
+#include "cluster/collectives.hpp"
+#include "cluster/error.hpp"
+
+namespace quench::dictionary {
+
+namespace {
+
+// Orders as |value| does.
+std::uint32_t magnitude(float value) { return std::bit_cast<std::uint32_t>(value) & 0x7fffffffU; }
+
+struct Threshold {
+  std::uint32_t bits = 0;  // magnitude of the last winner
+  std::int64_t ties = 0;   // how many entries of just this magnitude win
+};
+
+Threshold local_threshold(const std::vector<float>& values, std::int64_t kept) {
+  std::vector<std::uint32_t> bits(values.size());
+  std::transform(values.begin(), values.end(), bits.begin(), magnitude);
+  std::nth_element(bits.begin(), bits.begin() + (kept - 1), bits.end(), std::greater<>());
+  const auto last = bits[kept - 1];
+  const auto above = std::count_if(bits.begin(), bits.begin() + kept,
+                                   [&](std::uint32_t other) { return other > last; });
+  return {last, kept - above};
+}
+
+// Collective. Radix selection: the threshold's bits, eight at a time from the top, by histograms
+// summed over ranks.
+std::vector<Threshold> global_thresholds(const Candidates& candidates, std::int64_t kept,
+                                         cluster::Communicator& comm) {
+  constexpr std::int64_t bins = 256;
+  const auto columns = candidates.columns();
+  std::vector<Threshold> out(columns, Threshold{0, kept});
+  std::vector<std::int32_t> histograms(columns * bins);
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    std::fill(histograms.begin(), histograms.end(), 0);
+    const std::uint64_t settled = ~std::uint64_t{0} << static_cast<unsigned>(shift + 8);
+    at::parallel_for(0, columns, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto k = begin; k < end; ++k)
+        for (const float value : candidates.values[k])
+          if (const auto bits = magnitude(value); (bits & settled) == out[k].bits)
+            ++histograms[k * bins + ((bits >> static_cast<unsigned>(shift)) & 0xffU)];
+    });
+    cluster::all_reduce_sum(comm, std::span<std::int32_t>(histograms));
+    for (std::int64_t k = 0; k < columns; ++k) {
+      std::int64_t bin = bins - 1;
+      for (; bin > 0 && out[k].ties > histograms[k * bins + bin]; --bin)
+        out[k].ties -= histograms[k * bins + bin];
+      out[k].bits |= static_cast<std::uint32_t>(bin) << static_cast<unsigned>(shift);
+    }
+  }
+  return out;
+}
+
+// Collective. Of the ties each column may keep over all ranks, those that this rank may: lower
+// ranks hold lower rows.
+void share_ties(const Candidates& candidates, std::vector<Threshold>& thresholds,
+                cluster::Communicator& comm) {
+  std::vector<std::int64_t> here(thresholds.size());
+  for (std::size_t k = 0; k < thresholds.size(); ++k)
+    here[k] = std::count_if(candidates.values[k].begin(), candidates.values[k].end(),
+                            [&](float value) { return magnitude(value) == thresholds[k].bits; });
+  auto total = here;
+  cluster::all_reduce_sum(comm, std::span<std::int64_t>(total));
+  std::vector<std::int64_t> contested;  // counts here of the columns with more ties than places
+  for (std::size_t k = 0; k < thresholds.size(); ++k)
+    if (total[k] > thresholds[k].ties) contested.push_back(here[k]);
+  if (contested.empty()) return;
+  const auto all = cluster::all_gather(comm, std::span<const std::int64_t>(contested));
+  std::size_t i = 0;
+  for (std::size_t k = 0; k < thresholds.size(); ++k) {
+    if (total[k] <= thresholds[k].ties) continue;
+    for (int rank = 0; rank < comm.rank(); ++rank) thresholds[k].ties -= all.of(rank)[i];
+    ++i;
+  }
+}
+
+std::vector<Threshold> thresholds_of(const Candidates& candidates, std::int64_t kept,
+                                     cluster::Communicator& comm) {
+  const auto columns = candidates.columns();
+  if (comm.size() > 1) {
+    auto out = global_thresholds(candidates, kept, comm);
+    share_ties(candidates, out, comm);
+    return out;
+  }
+  std::vector<Threshold> out(columns);
+  at::parallel_for(0, columns, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto k = begin; k < end; ++k) out[k] = local_threshold(candidates.values[k], kept);
+  });
+  return out;
+}
+
+void append_winners(const Candidates& candidates, std::int64_t column, Threshold threshold,
+                    SparseColumns& out) {
+  const auto& values = candidates.values[column];
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto bits = magnitude(values[i]);
+    if (bits < threshold.bits || (bits == threshold.bits && threshold.ties-- <= 0)) continue;
+    out.rows.push_back(candidates.rows[column][i]);
+    out.values.push_back(values[i]);
+  }
+  out.offsets.push_back(static_cast<std::int64_t>(out.rows.size()));
+}
+
+}  // namespace
+
+SparseColumns keep_largest(const Candidates& candidates, std::int64_t kept,
+                           cluster::Communicator& comm) {
+  if (comm.size() == 1)
+    for (const auto& values : candidates.values)
+      if (static_cast<std::int64_t>(values.size()) < kept)
+        throw InternalError("keep_largest: fewer candidates than winners");
+  const auto thresholds = thresholds_of(candidates, kept, comm);
+  SparseColumns out;
+  for (std::int64_t k = 0; k < candidates.columns(); ++k) {
+    append_winners(candidates, k, thresholds[k], out);
+    out.least_kept.push_back(std::bit_cast<float>(thresholds[k].bits));
+  }
+  return out;
+}
+
+}  // namespace quench::dictionary
