@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iterator>
 #include <limits>
+#include <numeric>
+#include <optional>
 #include <span>
 
 #include "cluster/collectives.hpp"
+#include "stages/dictionary/half_product.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
 
@@ -29,7 +33,10 @@ class BoundedProjection final : public Projection {
         comm_(comm),
         candidates_(columns),
         values_(at::empty({columns, rows.count()}, at::kFloat)),
-        vectors_(at::zeros({columns, rows.width()}, at::kFloat)) {}
+        vectors_(at::zeros({columns, rows.width()}, at::kFloat)) {
+    if (rows.halved() && HalfProduct::available())
+      half_product_.emplace(rows.halves(), rows.count(), rows.width());
+  }
 
   const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
                            const SparseRows& last_by_row) override;
@@ -41,16 +48,18 @@ class BoundedProjection final : public Projection {
     float factor = 0, slack = 0;  // |value| factor + norm slack
   };
 
-  void take_all(const at::Tensor& vectors);
+  std::vector<float> first_least(const at::Tensor& vectors);
   std::vector<float> winners_now(const at::Tensor& vectors, const SparseColumns& last,
                                  const SparseRows& by_row) const;
   std::vector<float> least_of(const std::vector<float>& winners, const SparseColumns& last);
   Bound bound_of(const float* vector, std::int64_t column) const;
-  std::vector<std::int64_t> find_rows(const at::Tensor& vectors, const std::vector<float>& least,
-                                      const SparseColumns& last);
+  void find_rows(const at::Tensor& vectors, const std::vector<float>& least,
+                 const SparseColumns& last, const std::vector<std::int64_t>& columns);
+  std::vector<std::int64_t> crowded_columns() const;
   void renew(const at::Tensor& vectors, const std::vector<std::int64_t>& columns);
+  at::Tensor multiply(at::Tensor& vectors) const;
   void compute_found(const at::Tensor& vectors, const SparseColumns& last,
-                     const std::vector<float>& winners, const std::vector<bool>& renewed);
+                     const std::vector<float>& winners);
 
   const Rows& rows_;
   std::int64_t kept_;
@@ -58,24 +67,33 @@ class BoundedProjection final : public Projection {
   Candidates candidates_;
   at::Tensor values_;   // [K, n]: A^T of vectors_
   at::Tensor vectors_;  // [K, d]: what each column of values_ was made from
+  std::optional<HalfProduct> half_product_;
   double share_ = 0;
 };
 
-// Everything, and all of it a candidate: there is nothing to compare with yet.
-void BoundedProjection::take_all(const at::Tensor& vectors) {
-  std::vector<std::int64_t> columns(candidates_.columns());
-  for (std::size_t k = 0; k < columns.size(); ++k) columns[k] = static_cast<std::int64_t>(k);
-  renew(vectors, columns);
+// Collective. Lower bounds of the thresholds when nothing is known yet: what `kept` rows of one
+// rank reach. values_ must be of `vectors`.
+std::vector<float> BoundedProjection::first_least(const at::Tensor& vectors) {
+  std::vector<float> out(candidates_.columns(), 0);
   const auto count = rows_.count();
-  const float* numbers = values_.const_data_ptr<float>();
-  at::parallel_for(0, candidates_.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto k = begin; k < end; ++k) {
-      candidates_.rows[k].resize(count);
-      for (std::int64_t r = 0; r < count; ++r)
-        candidates_.rows[k][r] = static_cast<std::int32_t>(r);
-      candidates_.values[k].assign(numbers + k * count, numbers + (k + 1) * count);
-    }
-  });
+  if (count >= kept_) {
+    const float longest = *std::ranges::max_element(rows_.norms());
+    const float* numbers = values_.const_data_ptr<float>();
+    const float* solver = vectors.const_data_ptr<float>();
+    at::parallel_for(0, candidates_.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> sizes(count);
+      for (auto k = begin; k < end; ++k) {
+        std::transform(numbers + k * count, numbers + (k + 1) * count, sizes.begin(),
+                       [](float value) { return std::abs(value); });
+        std::nth_element(sizes.begin(), sizes.begin() + (kept_ - 1), sizes.end(), std::greater<>());
+        const auto bound = bound_of(solver + k * rows_.width(), k);
+        out[k] = std::max(0.0F, sizes[kept_ - 1] * bound.factor - longest * bound.slack);
+      }
+    });
+  }
+  if (comm_.size() > 1)
+    comm_.all_reduce(cluster::buffer_of(std::span<float>(out)), cluster::Op::max);
+  return out;
 }
 
 // What the last winners are worth under the new vectors, in their order.
@@ -133,52 +151,69 @@ void add_winners(const SparseColumns& last, std::int64_t column, std::vector<std
   rows = std::move(all);
 }
 
-// Rows whose bound reaches `least`, into candidates_; returns the columns that have too many.
-std::vector<std::int64_t> BoundedProjection::find_rows(const at::Tensor& vectors,
-                                                       const std::vector<float>& least,
-                                                       const SparseColumns& last) {
+// Rows of some columns whose bound reaches `least`, into candidates_.
+void BoundedProjection::find_rows(const at::Tensor& vectors, const std::vector<float>& least,
+                                  const SparseColumns& last,
+                                  const std::vector<std::int64_t>& columns) {
   const auto count = rows_.count();
   const float* numbers = values_.const_data_ptr<float>();
   const float* solver = vectors.const_data_ptr<float>();
-  std::vector<std::uint8_t> many(candidates_.columns());
-  at::parallel_for(0, candidates_.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto k = begin; k < end; ++k) {
+  at::parallel_for(0, std::ssize(columns), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      const auto k = columns[i];
       const auto bound = bound_of(solver + k * rows_.width(), k);
       candidates_.rows[k].clear();
       kernels::collect_bounded(numbers + k * count, rows_.norms().data(), count, bound.factor,
                                bound.slack, least[k], candidates_.rows[k]);
       add_winners(last, k, candidates_.rows[k]);
-      many[k] = price_of_one * (std::ssize(candidates_.rows[k]) - kept_) > count ? 1 : 0;
     }
   });
+}
+
+// Those with more candidates than it pays to compute one by one.
+std::vector<std::int64_t> BoundedProjection::crowded_columns() const {
   std::vector<std::int64_t> out;
-  for (std::size_t k = 0; k < many.size(); ++k)
-    if (many[k] != 0) out.push_back(static_cast<std::int64_t>(k));
+  for (std::int64_t k = 0; k < candidates_.columns(); ++k)
+    if (price_of_one * (std::ssize(candidates_.rows[k]) - kept_) > rows_.count()) out.push_back(k);
   return out;
+}
+
+// A^T of the vectors, [count, n]; first rounds them where the product is one of bfloat16.
+at::Tensor BoundedProjection::multiply(at::Tensor& vectors) const {
+  auto values = at::empty({vectors.size(0), rows_.count()}, at::kFloat);
+  if (half_product_) {
+    std::vector<kernels::Half> halves(vectors.numel());
+    auto* numbers = vectors.mutable_data_ptr<float>();
+    std::transform(numbers, numbers + vectors.numel(), halves.begin(), to_half);
+    kernels::widen(halves.data(), vectors.numel(), numbers);
+    half_product_->multiply(halves, values.mutable_data_ptr<float>(), rows_.count());
+    return values;
+  }
+  for_each_panel(rows_, panel_numbers / rows_.width(),
+                 [&](const at::Tensor& part, std::int64_t first) {
+                   auto block = values.slice(1, first, first + part.size(0));
+                   at::mm_out(block, vectors, part.t());
+                 });
+  return values;
 }
 
 // Makes columns of values_ anew.
 void BoundedProjection::renew(const at::Tensor& vectors, const std::vector<std::int64_t>& columns) {
   if (columns.empty()) return;
-  const auto count = static_cast<std::int64_t>(columns.size());
   const auto index = at::tensor(at::IntArrayRef(columns), at::kLong);
-  const bool all = count == candidates_.columns();
-  const auto chosen = all ? vectors : vectors.index_select(0, index);
-  auto values = all ? values_ : at::empty({count, rows_.count()}, at::kFloat);
-  for_each_panel(rows_, panel_numbers / rows_.width(),
-                 [&](const at::Tensor& part, std::int64_t first) {
-                   auto block = values.slice(1, first, first + part.size(0));
-                   at::mm_out(block, chosen, part.t());
-                 });
-  if (!all) values_.index_copy_(0, index, values);
+  auto chosen = vectors.index_select(0, index);
+  const auto values = multiply(chosen);
+  if (std::ssize(columns) == candidates_.columns())
+    values_ = values;
+  else
+    values_.index_copy_(0, index, values);
   vectors_.index_copy_(0, index, chosen);
 }
 
-// Values of the rows in candidates_: winners of the last iteration are known, columns just renewed
-// are at hand, the others are computed, a row at a time.
+// Values of the rows in candidates_: those of the last winners are known, the others are computed,
+// a row at a time.
 void BoundedProjection::compute_found(const at::Tensor& vectors, const SparseColumns& last,
-                                      const std::vector<float>& winners,
-                                      const std::vector<bool>& renewed) {
+                                      const std::vector<float>& winners) {
   SparseColumns open;
   std::vector<std::size_t> slots;  // of each open entry, among its column's candidates
   for (std::int64_t k = 0; k < candidates_.columns(); ++k) {
@@ -186,13 +221,10 @@ void BoundedProjection::compute_found(const at::Tensor& vectors, const SparseCol
     auto& values = candidates_.values[k];
     values.resize(rows.size());
     auto known = last.offsets[k];
-    const float* numbers = values_.const_data_ptr<float>() + k * rows_.count();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       while (known < last.offsets[k + 1] && last.rows[known] < rows[i]) ++known;
       if (known < last.offsets[k + 1] && last.rows[known] == rows[i]) {
         values[i] = winners[known];
-      } else if (renewed[k]) {
-        values[i] = numbers[rows[i]];
       } else {
         open.rows.push_back(rows[i]);
         slots.push_back(i);
@@ -216,31 +248,27 @@ void BoundedProjection::compute_found(const at::Tensor& vectors, const SparseCol
 const Candidates& BoundedProjection::screen(const at::Tensor& solver, const SparseColumns& last,
                                             const SparseRows& last_by_row) {
   const auto vectors = (rows_.scale() == 1 ? solver : solver * rows_.scale()).contiguous();
-  const auto columns = candidates_.columns();
+  std::vector<std::int64_t> all(candidates_.columns());
+  std::iota(all.begin(), all.end(), 0);
   share_ = 0;
   if (last.columns() == 0) {
-    take_all(vectors);
+    renew(vectors, all);
+    SparseColumns none;
+    none.offsets.resize(all.size() + 1);
+    find_rows(vectors, first_least(vectors), none, all);
+    compute_found(vectors, none, {});
     share_ = 1;
     return candidates_;
   }
   const auto winners = winners_now(vectors, last, last_by_row);
   const auto least = least_of(winners, last);
-  const auto many = find_rows(vectors, least, last);
-  renew(vectors, many);
-  std::vector<bool> renewed(columns, false);
-  for (const auto k : many) {
-    renewed[k] = true;
-    candidates_.rows[k].clear();
-    candidates_.values[k].clear();
-    kernels::collect_bounded(values_.const_data_ptr<float>() + k * rows_.count(),
-                             rows_.norms().data(), rows_.count(), 1,
-                             static_cast<float>(rounding) * vectors[k].norm().item<float>(),
-                             least[k], candidates_.rows[k]);
-    add_winners(last, k, candidates_.rows[k]);
-  }
-  compute_found(vectors, last, winners, renewed);
-  const auto whole = static_cast<double>(columns * std::max<std::int64_t>(1, rows_.count()));
-  share_ = share_ / whole + static_cast<double>(many.size()) / static_cast<double>(columns);
+  find_rows(vectors, least, last, all);
+  const auto crowded = crowded_columns();
+  renew(vectors, crowded);
+  find_rows(vectors, least, last, crowded);
+  compute_found(vectors, last, winners);
+  share_ = share_ / static_cast<double>(std::max<std::int64_t>(1, values_.numel())) +
+           static_cast<double>(crowded.size()) / static_cast<double>(all.size());
   return candidates_;
 }
 

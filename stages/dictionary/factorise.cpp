@@ -132,7 +132,7 @@ void Alternation::take(SparseColumns coefficients) {
   Laps laps;
   coefficients_ = std::make_shared<const SparseColumns>(std::move(coefficients));
   by_row_ = by_row(*coefficients_, shard_.rows.count());
-  const auto product = dictionary::product(shard_.rows, by_row_, options_.rank);
+  const auto product = dictionary::product(shard_.rows, *coefficients_);
   const auto gram = dictionary::gram(*coefficients_, by_row_);
   laps.lap(seconds_.sparse);
   sum_over_ranks(product, gram);

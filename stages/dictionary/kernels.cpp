@@ -18,13 +18,33 @@ constexpr std::int64_t lanes = 16;
 using Floats __attribute__((vector_size(64))) = float;
 using Words __attribute__((vector_size(64))) = std::uint32_t;
 using Halves __attribute__((vector_size(32))) = std::uint16_t;
+using Doubles __attribute__((vector_size(64))) = double;
+using Floats8 __attribute__((vector_size(32))) = float;
+using Words8 __attribute__((vector_size(32))) = std::uint32_t;
+using Halves8 __attribute__((vector_size(16))) = std::uint16_t;
 
-inline void load(const float* from, Floats& to) { std::memcpy(&to, from, sizeof to); }
-inline void load(const Half* from, Floats& to) {
+[[gnu::always_inline]] inline void load(const float* from, Floats& to) {
+  std::memcpy(&to, from, sizeof to);
+}
+[[gnu::always_inline]] inline void load(const Half* from, Floats& to) {
   Halves halves;
   std::memcpy(&halves, from, sizeof halves);
   const Words words = __builtin_convertvector(halves, Words) << 16;
   std::memcpy(&to, &words, sizeof to);
+}
+
+[[gnu::always_inline]] inline void load(const float* from, Doubles& to) {
+  Floats8 floats;
+  std::memcpy(&floats, from, sizeof floats);
+  to = __builtin_convertvector(floats, Doubles);
+}
+[[gnu::always_inline]] inline void load(const Half* from, Doubles& to) {
+  Halves8 halves;
+  std::memcpy(&halves, from, sizeof halves);
+  const Words8 words = __builtin_convertvector(halves, Words8) << 16;
+  Floats8 floats;
+  std::memcpy(&floats, &words, sizeof floats);
+  to = __builtin_convertvector(floats, Doubles);
 }
 
 inline float number(float value) { return value; }
@@ -59,10 +79,35 @@ template <typename T>
   return total;
 }
 
+// The time is that of reaching the rows: they are read in long pieces, the next one asked for
+// ahead, while the sums stay in the innermost cache.
 template <typename T>
-[[gnu::always_inline]] inline void add_scaled_to(const T* row, double factor, std::int64_t width,
-                                                 double* sums) {
-  for (std::int64_t j = 0; j < width; ++j) sums[j] += factor * static_cast<double>(number(row[j]));
+[[gnu::always_inline]] inline void weighted_sum_of(const T* rows, const std::int32_t* places,
+                                                   const float* factors, std::int64_t entries,
+                                                   std::int64_t width, double* sums) {
+  constexpr std::int64_t piece = 1024;
+  constexpr std::int64_t ahead = 4;
+  constexpr std::int64_t line = 64 / sizeof(T);
+  std::memset(sums, 0, width * sizeof(double));
+  for (std::int64_t begin = 0; begin < width; begin += piece) {
+    const std::int64_t end = begin + piece < width ? begin + piece : width;
+    for (std::int64_t e = 0; e < entries; ++e) {
+      if (e + ahead < entries)
+        for (std::int64_t j = begin; j < end; j += line)
+          __builtin_prefetch(rows + places[e + ahead] * width + j);
+      const T* row = rows + places[e] * width;
+      const double factor = factors[e];
+      std::int64_t j = begin;
+      for (; j + 8 <= end; j += 8) {
+        Doubles numbers, total;
+        load(row + j, numbers);
+        std::memcpy(&total, sums + j, sizeof total);
+        total += numbers * factor;
+        std::memcpy(sums + j, &total, sizeof total);
+      }
+      for (; j < end; ++j) sums[j] += static_cast<double>(number(row[j])) * factor;
+    }
+  }
 }
 
 }  // namespace
@@ -74,11 +119,13 @@ QUENCH_CLONES float dot(const Half* row, const float* vector, std::int64_t width
   return dot_of(row, vector, width);
 }
 
-QUENCH_CLONES void add_scaled(const float* row, double factor, std::int64_t width, double* sums) {
-  add_scaled_to(row, factor, width, sums);
+QUENCH_CLONES void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
+                                std::int64_t entries, std::int64_t width, double* sums) {
+  weighted_sum_of(rows, places, factors, entries, width, sums);
 }
-QUENCH_CLONES void add_scaled(const Half* row, double factor, std::int64_t width, double* sums) {
-  add_scaled_to(row, factor, width, sums);
+QUENCH_CLONES void weighted_sum(const Half* rows, const std::int32_t* places, const float* factors,
+                                std::int64_t entries, std::int64_t width, double* sums) {
+  weighted_sum_of(rows, places, factors, entries, width, sums);
 }
 
 QUENCH_CLONES void widen(const Half* from, std::int64_t count, float* to) {

@@ -12,9 +12,11 @@ using Half = std::uint16_t;  // a bfloat16: the upper half of a float32
 float dot(const float* row, const float* vector, std::int64_t width);
 float dot(const Half* row, const float* vector, std::int64_t width);
 
-// sums[j] += factor * row[j], in float64.
-void add_scaled(const float* row, double factor, std::int64_t width, double* sums);
-void add_scaled(const Half* row, double factor, std::int64_t width, double* sums);
+// sums[j] = sum over e of factors[e] * rows[places[e] * width + j], in float64.
+void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
+                  std::int64_t entries, std::int64_t width, double* sums);
+void weighted_sum(const Half* rows, const std::int32_t* places, const float* factors,
+                  std::int64_t entries, std::int64_t width, double* sums);
 
 void widen(const Half* from, std::int64_t count, float* to);
 

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "stages/dictionary/huge_pages.hpp"
 #include "stages/dictionary/kernels.hpp"
 
 namespace quench::dictionary {
@@ -21,6 +22,8 @@ class Rows {
   std::int64_t width() const { return width_; }
   double scale() const { return scale_; }
   bool halved() const { return !halves_.empty(); }
+  // The stored numbers, when halved(): [count, width].
+  const kernels::Half* halves() const { return halves_.data(); }
   std::int64_t bytes() const;
   // ||row i||, stored units.
   const std::vector<float>& norms() const { return norms_; }
@@ -31,16 +34,15 @@ class Rows {
   void copy(std::int64_t first, std::int64_t count, float* out) const;
   // <row, vector>, stored units.
   float dot(std::int64_t row, const float* vector) const;
-  // sums[j - begin] += factor * row[j] for j in [begin, end), stored units.
-  void add_scaled(std::int64_t row, double factor, std::int64_t begin, std::int64_t end,
-                  double* sums) const;
+  // sums [width] = sum over e of factors[e] * row places[e], stored units.
+  void weighted_sum(std::span<const std::int32_t> places, const float* factors, double* sums) const;
 
  private:
   std::int64_t width_;
   double scale_;
   double square_norm_ = 0;
-  std::vector<kernels::Half> halves_;
-  std::vector<float> floats_;
+  HugeVector<kernels::Half> halves_;
+  HugeVector<float> floats_;
   std::vector<float> norms_;
 };
 
@@ -49,12 +51,13 @@ inline float Rows::dot(std::int64_t row, const float* vector) const {
                   : kernels::dot(floats_.data() + row * width_, vector, width_);
 }
 
-inline void Rows::add_scaled(std::int64_t row, double factor, std::int64_t begin, std::int64_t end,
-                             double* sums) const {
+inline void Rows::weighted_sum(std::span<const std::int32_t> places, const float* factors,
+                               double* sums) const {
+  const auto entries = std::ssize(places);
   if (halved())
-    kernels::add_scaled(halves_.data() + row * width_ + begin, factor, end - begin, sums);
+    kernels::weighted_sum(halves_.data(), places.data(), factors, entries, width_, sums);
   else
-    kernels::add_scaled(floats_.data() + row * width_ + begin, factor, end - begin, sums);
+    kernels::weighted_sum(floats_.data(), places.data(), factors, entries, width_, sums);
 }
 
 }  // namespace quench::dictionary

@@ -24,21 +24,15 @@ SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count) {
   return out;
 }
 
-// A slice of the width at a time, so that the sums of all columns stay in the cache while the rows
-// stream by once.
-at::Tensor product(const Rows& rows, const SparseRows& sparse, std::int64_t columns) {
-  constexpr std::int64_t slice = 32;
+at::Tensor product(const Rows& rows, const SparseColumns& sparse) {
   const auto width = rows.width();
-  auto out = at::zeros({columns, width}, at::kDouble);
+  auto out = at::empty({sparse.columns(), width}, at::kDouble);
   double* sums = out.mutable_data_ptr<double>();
-  at::parallel_for(0, (width + slice - 1) / slice, 1, [&](std::int64_t first, std::int64_t last) {
-    for (auto s = first; s < last; ++s) {
-      const auto begin = s * slice;
-      const auto end = std::min(begin + slice, width);
-      for (std::int64_t r = 0; r < rows.count(); ++r)
-        for (auto i = sparse.offsets[r]; i < sparse.offsets[r + 1]; ++i)
-          rows.add_scaled(r, sparse.values[i], begin, end,
-                          sums + sparse.columns[i] * width + begin);
+  at::parallel_for(0, sparse.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto k = begin; k < end; ++k) {
+      const auto first = sparse.offsets[k];
+      const std::span places(sparse.rows.data() + first, sparse.offsets[k + 1] - first);
+      rows.weighted_sum(places, sparse.values.data() + first, sums + k * width);
     }
   });
   if (rows.scale() != 1) out.mul_(rows.scale());

@@ -30,7 +30,7 @@ struct SparseRows {
 SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count);
 
 // This rank's part of (A G)^T, [K, d] float64, scaled.
-at::Tensor product(const Rows& rows, const SparseRows& sparse, std::int64_t columns);
+at::Tensor product(const Rows& rows, const SparseColumns& sparse);
 
 // This rank's part of G^T G, [K, K] float64.
 at::Tensor gram(const SparseColumns& sparse, const SparseRows& by_row);
