@@ -245,6 +245,7 @@ void Road::export_erased() {
   const auto& to = configuration_.run.export_to;
   if (to == "none") return;
   const auto timer = context_.timers.scope("stage/export");
+  const cluster::Watchdog::Pause rank_0_works(context_.session.watchdog());
   cluster::agree(context_.world(), [&] {
     if (!context_.is_root()) return;
     const std::filesystem::path out = to == "auto" ? path("model") : std::filesystem::path(to);

@@ -67,7 +67,7 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
   RunDirectory directory(session, configuration.run.directory, inputs.identity, request.command,
                          request.accept_changes);
   cluster::Timers timers;
-  session.time_collectives(timers);
+  session.time_collectives(timers, configuration.run.watchdog);
   start_rank_log(session.world(), directory.path());
   cluster::Context context{session, stop, timers, directory.path(), request.quiet};
   try {
