@@ -70,9 +70,19 @@ void Session::prepare(const SessionOptions& options, Launcher launcher) {
   topology_ = measure_topology(*world_, *node_, launcher, options.threads);
 }
 
-void Session::time_collectives(Timers& timers) {
+void Session::time_collectives(Timers& timers, double patience) {
+  if (patience > 0 && world_->size() > 1) {
+    const auto place =
+        "rank " + std::to_string(world_->rank()) + " on " + topology_.hosts[world_->rank()] + ": ";
+    watchdog_ = std::make_unique<Watchdog>(
+        std::chrono::duration<double>(patience), [place](const std::string& text) {
+          spdlog::error("{}{}; run.watchdog ends the job", place, text);
+          abort(static_cast<int>(ExitCode::internal));
+        });
+  }
   for (auto* communicator : {&world_, &node_, &group_, &leaders_})
-    if (*communicator) *communicator = make_timed(std::move(*communicator), timers);
+    if (*communicator)
+      *communicator = make_timed(std::move(*communicator), timers, watchdog_.get());
 }
 
 void Session::make_groups(int group_size) {

@@ -7,6 +7,7 @@
 #include "cluster/communicator.hpp"
 #include "cluster/topology.hpp"
 #include "cluster/unwinding.hpp"
+#include "cluster/watchdog.hpp"
 
 namespace quench::cluster {
 
@@ -43,8 +44,12 @@ class Session {
   const Topology& topology() const { return topology_; }
 
   // From now on the time of the collectives of all communicators goes to `timers`, which must
-  // outlive the session's use.
-  void time_collectives(Timers& timers);
+  // outlive the session's use. A rank that waits in one of them for longer than `patience` seconds
+  // (0: for ever) says so and aborts the job with code 70: a rank that hangs, in a file system say,
+  // must not use up the job's allocation. Waiting for others at work does not count
+  // (Watchdog::Pause).
+  void time_collectives(Timers& timers, double patience = 0);
+  Watchdog* watchdog() { return watchdog_.get(); }  // null: none
 
   // Ends the job on every rank with this code; for errors that the others cannot know of.
   [[noreturn]] static void abort(int code);
@@ -57,6 +62,7 @@ class Session {
   bool owns_mpi_ = false;
   std::unique_ptr<Communicator> world_, node_, group_, leaders_;
   Topology topology_;
+  std::unique_ptr<Watchdog> watchdog_;
   Unwinding unwinding_;
 };
 

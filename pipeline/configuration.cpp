@@ -19,6 +19,11 @@ void describe(RunOptions& options, OptionTable& table) {
             "intra-op threads of a rank; 0: its share of the node's cores", {0, 1024});
   table.add("run.time_limit", options.time_limit,
             "minutes after which the run stops with a checkpoint; 0: none", {0, 1e6});
+  table.add(
+      "run.watchdog", options.watchdog,
+      "seconds after which a rank that waits in one collective ends the job (code 70): another "
+      "rank hangs; 0: never",
+      {0, 1e6});
 }
 
 }  // namespace

@@ -132,9 +132,9 @@ void add_to_timings(const std::filesystem::path& file,
 }  // namespace
 
 bool decides_results(const std::string& key) {
-  static const std::set<std::string> free = {"run.directory", "run.export_to",  "run.group_size",
-                                             "run.threads",   "run.time_limit", "run.model",
-                                             "run.catalog"};  // the latter two by their hashes
+  static const std::set<std::string> free = {
+      "run.directory", "run.export_to", "run.group_size", "run.threads", "run.time_limit",
+      "run.watchdog",  "run.model",     "run.catalog"};  // the latter two by their hashes
   return !free.contains(key);
 }
 

@@ -70,9 +70,11 @@ def test_configuration_file(config, run, tmp_path):
 
 
 def test_group_size_that_does_not_divide_the_ranks(config, run):
-    done = launch.run(config, run, *settings("run.group_size=2"), ranks=3)
-    assert done.returncode == USAGE
-    assert "group_size = 2" in done.stderr
+    refused(launch.run(config, run, *settings("run.group_size=2"), ranks=3), "group_size = 2", "3 ranks")
+
+
+def test_wrong_words(config, run):
+    refused(launch.run(config, run, "--nonsense", ranks=3), "nonsense")
 
 
 def edit_json(path, **changes):
