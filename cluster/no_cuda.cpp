@@ -1,6 +1,7 @@
-// What device.hpp declares, for a build without CUDA.
+// What device.hpp and nccl_communicator.hpp declare, for a build without CUDA.
 #include "cluster/device.hpp"
 #include "cluster/error.hpp"
+#include "cluster/nccl_communicator.hpp"
 
 namespace quench::cluster {
 namespace {
@@ -18,5 +19,10 @@ void make_current(const Device& device) {
 bool built_with_cuda() { return false; }
 
 std::vector<std::string> device_library_versions() { return {}; }
+
+std::unique_ptr<DeviceCommunicator> make_nccl_communicator(Communicator&, const Device&,
+                                                           DeviceStream) {
+  throw ConfigError(problem);
+}
 
 }  // namespace quench::cluster
