@@ -85,6 +85,12 @@ void Session::time_collectives(Timers& timers, double patience) {
       *communicator = make_timed(std::move(*communicator), timers, watchdog_.get());
 }
 
+std::string Session::use_device(const std::string& choice) {
+  auto decision = choose_device(*world_, *node_, topology_.hosts[world_->rank()], choice);
+  device_ = std::move(decision.device);
+  return decision.note;
+}
+
 void Session::make_groups(int group_size) {
   const int rank = world_->rank();
   group_ = world_->split(rank / group_size, rank);
@@ -119,8 +125,11 @@ std::vector<std::string> library_versions() {
   if (const auto v = mpi.find(" v"); v != std::string::npos) mpi.erase(v + 1, 1);
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
-  return {mpi, "HDF5 " + std::to_string(major) + "." + std::to_string(minor) + "." +
-                   std::to_string(release) + " (parallel)"};
+  std::vector<std::string> versions{mpi, "HDF5 " + std::to_string(major) + "." +
+                                             std::to_string(minor) + "." + std::to_string(release) +
+                                             " (parallel)"};
+  for (auto& version : device_library_versions()) versions.push_back(std::move(version));
+  return versions;
 }
 
 }  // namespace quench::cluster

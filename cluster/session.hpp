@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cluster/communicator.hpp"
+#include "cluster/device.hpp"
 #include "cluster/topology.hpp"
 #include "cluster/unwinding.hpp"
 #include "cluster/watchdog.hpp"
@@ -42,6 +43,10 @@ class Session {
     return leaders_.get();
   }  // first rank of each group; null on the others
   const Topology& topology() const { return topology_; }
+  const Device& device() const { return device_; }  // where this rank computes; the CPU at first
+
+  // Collective over the world: choose_device() for this session. Returns its note.
+  std::string use_device(const std::string& choice);
 
   // From now on the time of the collectives of all communicators goes to `timers`, which must
   // outlive the session's use. A rank that waits in one of them for longer than `patience` seconds
@@ -63,10 +68,12 @@ class Session {
   std::unique_ptr<Communicator> world_, node_, group_, leaders_;
   Topology topology_;
   std::unique_ptr<Watchdog> watchdog_;
+  Device device_;
   Unwinding unwinding_;
 };
 
-// "Open MPI 4.1.4, HDF5 1.10.8 (parallel)", for --version and the manifest.
+// "Open MPI 4.1.4", "HDF5 1.10.8 (parallel)", with CUDA also its version and NCCL's; for --version
+// and the manifest.
 std::vector<std::string> library_versions();
 
 }  // namespace quench::cluster

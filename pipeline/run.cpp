@@ -26,6 +26,14 @@ void write_report(cluster::Context& context) {
   });
 }
 
+// Collective.
+void take_device(cluster::Session& session, const std::string& choice) {
+  const auto note = session.use_device(choice);
+  if (session.world().rank() > 0) return;
+  if (!note.empty()) cluster::log_warning(note);
+  cluster::log_info("device: " + cluster::describe(session.device()));
+}
+
 // logs/r00000.log, ...: what each rank had to say. Collective.
 void start_rank_log(cluster::Communicator& world, const std::filesystem::path& run_directory) {
   cluster::agree(world, [&] {
@@ -55,6 +63,7 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
   at::set_num_threads(session.topology().threads);
   const bool root = session.world().rank() == 0;
   warn_about_idle_cores(session, root);
+  take_device(session, configuration.run.device);
   const auto inputs = open_inputs(session, configuration);
   check_memory(session, configuration, inputs);
 
