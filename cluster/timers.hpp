@@ -28,7 +28,7 @@ class Timers {
     std::string name_;
     std::chrono::steady_clock::time_point start_;
   };
-  Scope scope(std::string name) { return Scope(this, std::move(name)); }
+  Scope scope(std::string name) { return {this, std::move(name)}; }
 
   struct Entry {
     double seconds = 0;

@@ -55,15 +55,11 @@ class Pair:
         logits = torch.from_numpy(self.logits(context + continuation)).double()[len(context) - 1:-1]
         return logits.log_softmax(-1).gather(1, torch.tensor(continuation)[:, None]).sum().item()
 
-    @torch.inference_mode()
-    def greedy(self, prompts):
-        """Answers of NEW_TOKENS tokens each, the prompts side by side, padded in front."""
-        self.reference.generation_config.eos_token_id = None  # so that every answer has all its tokens
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        return self.reference.generate(ids, attention_mask=mask, max_new_tokens=NEW_TOKENS, do_sample=False,
-                                       pad_token_id=0)[:, longest:].tolist()
+    def agrees(self, prompt, answer):
+        """Whether greedy decoding answers so: each token is the likeliest one after all before it. One pass over the whole
+        says the same as a pass a token, and takes a tenth of the time."""
+        likeliest = self.logits(prompt + answer)[len(prompt) - 1:-1].argmax(-1)
+        return len(answer) == NEW_TOKENS and likeliest.tolist() == answer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,8 +107,7 @@ def check_scores(pair, items):
 
 def check_generation(pair, prompts, batch):
     answers = pair.ask(what="generate", prompts=prompts, max_new_tokens=NEW_TOKENS, stop_ids=[], batch=batch)
-    expected = pair.greedy(prompts)
-    different = [i for i, answer in enumerate(answers) if answer != expected[i]]
+    different = [i for i, prompt in enumerate(prompts) if not pair.agrees(prompt, answers[i])]
     assert not different, f"the answers to prompts {different} differ"
 
 
@@ -168,4 +163,4 @@ def test_scores_of_real_models(real):
 
 def test_generation_of_real_models(real):
     prompts = real.tokenizer([f"Question: What is known about {topic}?\nAnswer:" for topic in TOPICS])["input_ids"]
-    check_generation(real, prompts, batch=8)
+    check_generation(real, prompts, batch=len(prompts))

@@ -64,12 +64,13 @@ start() {
   return 1
 }
 
+# Returns when the daemons have ended: until then they write into the folder, which cannot be removed.
 stop() {
   local pid file
   for file in "$dir"/slurmd.*.pid "$dir"/slurmctld.pid "$dir"/munge/munged.pid; do
     if [ -s "$file" ]; then
       pid=$(cat "$file")
-      kill "$pid" 2>/dev/null || true
+      kill "$pid" 2>/dev/null && timeout 30 tail --pid="$pid" -f /dev/null || true
     fi
   done
 }
