@@ -11,6 +11,7 @@
 #include "model/export.hpp"
 #include "pipeline/embedding_rows.hpp"
 #include "pipeline/model_directory.hpp"
+#include "stages/activations/activations.hpp"
 #include "stages/dictionary/dictionary.hpp"
 #include "stages/evaluation/evaluation.hpp"
 #include "stages/relearning/relearning.hpp"
@@ -39,13 +40,15 @@ struct StageFile {
 
 // In the order of a run.
 const std::vector<StageFile>& stage_files() {
-  static const std::vector<StageFile> files = {{"corpus", "corpus.h5", corpus::schema},
-                                               {"dictionary", "dictionary.h5", dictionary::schema},
-                                               {"selection", "selection.h5", selection::schema},
-                                               {"baseline", "baseline.h5", evaluation::schema},
-                                               {"erasure", "edits.h5", erasure::schema},
-                                               {"evaluation", "evaluation.h5", evaluation::schema},
-                                               {"relearning", "relearning.h5", relearning::schema}};
+  static const std::vector<StageFile> files = {
+      {"corpus", "corpus.h5", corpus::schema},
+      {"dictionary", "dictionary.h5", dictionary::schema},
+      {"activations", "activations.h5", activations::schema},
+      {"selection", "selection.h5", selection::schema},
+      {"baseline", "baseline.h5", evaluation::schema},
+      {"erasure", "edits.h5", erasure::schema},
+      {"evaluation", "evaluation.h5", evaluation::schema},
+      {"relearning", "relearning.h5", relearning::schema}};
   return files;
 }
 
@@ -56,6 +59,15 @@ bool is_complete(const std::filesystem::path& file, const std::string& stage, st
   } catch (const DataError&) {
     return false;
   }
+}
+
+// Stages that a configuration may do without.
+bool is_off(const SavedRun& run, const std::string& stage) {
+  const auto value = [&](const char* key) {
+    return run.manifest().at("configuration").value(key, "");
+  };
+  if (stage == "activations") return value("activations.layers").empty();
+  return stage == "relearning" && value("relearning.enabled") == "false";
 }
 
 }  // namespace
@@ -117,7 +129,7 @@ void print_status(std::ostream& out, const SavedRun& run) {
   out << "run " << run.manifest().at("run_id").get<std::string>() << "  ("
       << run.manifest().value("outcome", "unknown") << ")\n\n";
   for (const auto& [stage, name, schema] : stage_files()) {
-    std::string state = "to come";
+    std::string state = is_off(run, stage) ? "off" : "to come";
     if (run.has(name) && is_complete(run.file(name), stage, schema)) {
       state = "complete";
     } else if (const auto records = journalled(run.directory(), stage); records > 0) {
