@@ -2,7 +2,7 @@
 # Everything that Quench needs on a fresh Debian 12 or Ubuntu 24.04, and the build. A second call takes seconds.
 #
 #   ./setup.sh                  CPU build in build/release
-#   ./setup.sh --cuda           GPU build in build/cuda; needs a CUDA 13 toolkit with NCCL
+#   ./setup.sh --cuda           GPU build in build/cuda, for H100 and H200 (others: CUDAARCHS=80 ./setup.sh --cuda); needs nvcc 13
 #   ./setup.sh --libtorch DIR   with an existing libtorch (DIR holds include/ and lib/); CMAKE_PREFIX_PATH is looked at too
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -75,7 +75,7 @@ libtorch_in_prefix_path() {
 check_cuda_toolkit() {
   local nvcc
   nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null) ||
-    fail "--cuda needs the CUDA 13 toolkit (nvcc, NCCL): install cuda-toolkit-13-0 and libnccl-dev, or put nvcc on PATH"
+    fail "--cuda needs nvcc of the CUDA 13 toolkit: install cuda-toolkit-13-0, or put nvcc on PATH (NCCL comes with libtorch)"
   export CUDACXX=${CUDACXX:-$nvcc}
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The tests. Needs ./setup.sh before; fetches what only tests need.
 #
-#   ./test.sh          builds build/release, checks the format, runs every test but the long ones
-#   ./test.sh --full   adds the long tests, builds with sanitizers and clang-tidy
+#   ./test.sh          builds build/release, checks the format, runs every test
+#   ./test.sh --full   adds the tests of units and communicators under sanitizers, and clang-tidy
 set -euo pipefail
 # shellcheck source=tools/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/tools/common.sh"
@@ -60,7 +60,5 @@ if [ "$full" = yes ]; then
   ASAN_OPTIONS=detect_leaks=0 run_tests asan -L 'unit|mpi' # Open MPI does not free all it takes
   run_tests tsan -L unit
   tidy
-  run_tests release
-else
-  run_tests release -LE full
 fi
+run_tests release

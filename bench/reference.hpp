@@ -7,10 +7,12 @@
 
 namespace quench::bench {
 
-// The peer: one iteration of the reference (method notes 3.1) in dense float32 products of libtorch,
-// without its top-k over F, which changes nothing. A: [d, n]; G: [n, K], replaced. Returns
+// The peer: one iteration of the reference (method notes 3.1) in dense float32 products of
+// libtorch, without its top-k over F, which changes nothing. A: [d, n]; G: [n, K], replaced.
+// Returns
 // ||A - F G^T||^2, read to the host.
-inline double reference_iteration(const at::Tensor& a, at::Tensor& g, double ridge, double density) {
+inline double reference_iteration(const at::Tensor& a, at::Tensor& g, double ridge,
+                                  double density) {
   const auto identity = at::eye(g.size(1));
   const auto inverse = [&](const at::Tensor& gram) {
     return at::linalg_inv(gram + ridge * identity);

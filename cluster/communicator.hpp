@@ -16,7 +16,8 @@ enum class Op : std::uint8_t { sum, max, min };
 
 std::int64_t size_of(DType dtype);
 
-// A typed view of memory; counts are elements, 64-bit everywhere.
+// A typed view of memory; counts are elements, 64-bit everywhere. The memory is the host's, for a
+// DeviceCommunicator its device's.
 struct ConstBuffer {
   const void* data = nullptr;
   std::int64_t count = 0;
@@ -50,7 +51,7 @@ class TicketCounter {
   virtual void close() = 0;
 };
 
-// What ranks say to each other. All implementations (self, threads, MPI, later NCCL) have the same
+// What ranks say to each other. All implementations (self, threads, MPI, NCCL) have the same
 // semantics: every method but rank() and size() is collective over the communicator, in one order.
 class Communicator {
  public:
@@ -60,7 +61,7 @@ class Communicator {
   virtual int size() const = 0;
   // The communicator behind a decorator; itself for any other.
   virtual Communicator& underlying() { return *this; }
-  virtual std::string name() const = 0;  // "self", "threads", "mpi"
+  virtual std::string name() const = 0;  // "self", "threads", "mpi", "nccl"
 
   virtual void barrier() = 0;
   // Every rank's buffer becomes root's. Counts must agree.

@@ -17,7 +17,8 @@ namespace quench::cluster {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, int>, 7> kSignals{{{"KILL", SIGKILL},
+constexpr std::array<std::pair<std::string_view, int>, 8> kSignals{{{"KILL", SIGKILL},
+                                                                    {"STOP", SIGSTOP},
                                                                     {"TERM", SIGTERM},
                                                                     {"USR1", SIGUSR1},
                                                                     {"USR2", SIGUSR2},

@@ -7,7 +7,8 @@ namespace quench::cluster {
 
 // QUENCH_FAULT="STAGE:N:SIGNAL" or "STAGE:N:SIGNAL:RANK" in the environment, e.g.
 // "dictionary:3:KILL:1": the signal is raised in a process (of world rank RANK alone) right after
-// it has journalled its N-th record of that stage. SIGNAL: KILL, TERM, USR1, USR2, INT, SEGV, ABRT.
+// it has journalled its N-th record of that stage. SIGNAL: KILL, STOP, TERM, USR1,
+// USR2, INT, SEGV, ABRT.
 class Fault {
  public:
   // Throws ConfigError when the variable cannot be understood.

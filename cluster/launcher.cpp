@@ -38,6 +38,12 @@ Launch detect_launch(const Environment& environment) {
   return {};
 }
 
+int launched_rank(const Environment& environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (environment(name)) return number(environment, name);
+  return 0;
+}
+
 void check_launch(const Launch& launch, int mpi_size) {
   if (launch.processes == 0 || launch.processes == mpi_size) return;
   throw ConfigError(std::to_string(launch.processes) + " processes were started, but MPI joins " +

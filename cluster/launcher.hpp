@@ -18,6 +18,10 @@ using Environment = std::function<const char*(const char* name)>;
 // that was given no way to reach the others.
 Launch detect_launch(const Environment& environment);
 
+// This process's number among those that the launcher started, before MPI has said it; 0 alone.
+// Pure.
+int launched_rank(const Environment& environment);
+
 // Throws ConfigError with both numbers when MPI joined another number of processes than the
 // launcher started.
 void check_launch(const Launch& launch, int mpi_size);

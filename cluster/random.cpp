@@ -57,6 +57,10 @@ std::uint64_t KeyedRandom::bits(std::uint64_t index) const {
   return join(block[0], block[1]);
 }
 
+std::array<std::uint32_t, 4> KeyedRandom::words(std::uint64_t index) const {
+  return philox(counter_of(index, stream_), key_);
+}
+
 double KeyedRandom::uniform(std::uint64_t index) const {
   return static_cast<double>(bits(index) >> 11) * kUnit;
 }

@@ -18,6 +18,8 @@ class KeyedRandom {
   KeyedRandom(std::uint64_t seed, std::string_view purpose);
 
   std::uint64_t bits(std::uint64_t index) const;
+  // The four words that an index has: the cheapest source of many numbers.
+  std::array<std::uint32_t, 4> words(std::uint64_t index) const;
   double uniform(std::uint64_t index) const;  // in [0, 1)
   double normal(std::uint64_t index) const;   // N(0, 1), Box-Muller
   std::uint64_t below(std::uint64_t index,

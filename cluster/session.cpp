@@ -70,9 +70,25 @@ void Session::prepare(const SessionOptions& options, Launcher launcher) {
   topology_ = measure_topology(*world_, *node_, launcher, options.threads);
 }
 
-void Session::time_collectives(Timers& timers) {
+void Session::time_collectives(Timers& timers, double patience) {
+  if (patience > 0 && world_->size() > 1) {
+    const auto place =
+        "rank " + std::to_string(world_->rank()) + " on " + topology_.hosts[world_->rank()] + ": ";
+    watchdog_ = std::make_unique<Watchdog>(
+        std::chrono::duration<double>(patience), [place](const std::string& text) {
+          spdlog::error("{}{}; run.watchdog ends the job", place, text);
+          abort(static_cast<int>(ExitCode::internal));
+        });
+  }
   for (auto* communicator : {&world_, &node_, &group_, &leaders_})
-    if (*communicator) *communicator = make_timed(std::move(*communicator), timers);
+    if (*communicator)
+      *communicator = make_timed(std::move(*communicator), timers, watchdog_.get());
+}
+
+std::string Session::use_device(const std::string& choice) {
+  auto decision = choose_device(*world_, *node_, topology_.hosts[world_->rank()], choice);
+  device_ = std::move(decision.device);
+  return decision.note;
 }
 
 void Session::make_groups(int group_size) {
@@ -109,8 +125,11 @@ std::vector<std::string> library_versions() {
   if (const auto v = mpi.find(" v"); v != std::string::npos) mpi.erase(v + 1, 1);
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
-  return {mpi, "HDF5 " + std::to_string(major) + "." + std::to_string(minor) + "." +
-                   std::to_string(release) + " (parallel)"};
+  std::vector<std::string> versions{mpi, "HDF5 " + std::to_string(major) + "." +
+                                             std::to_string(minor) + "." + std::to_string(release) +
+                                             " (parallel)"};
+  for (auto& version : device_library_versions()) versions.push_back(std::move(version));
+  return versions;
 }
 
 }  // namespace quench::cluster

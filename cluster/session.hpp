@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "cluster/communicator.hpp"
+#include "cluster/device.hpp"
 #include "cluster/topology.hpp"
 #include "cluster/unwinding.hpp"
+#include "cluster/watchdog.hpp"
 
 namespace quench::cluster {
 
@@ -41,10 +43,18 @@ class Session {
     return leaders_.get();
   }  // first rank of each group; null on the others
   const Topology& topology() const { return topology_; }
+  const Device& device() const { return device_; }  // where this rank computes; the CPU at first
+
+  // Collective over the world: choose_device() for this session. Returns its note.
+  std::string use_device(const std::string& choice);
 
   // From now on the time of the collectives of all communicators goes to `timers`, which must
-  // outlive the session's use.
-  void time_collectives(Timers& timers);
+  // outlive the session's use. A rank that waits in one of them for longer than `patience` seconds
+  // (0: for ever) says so and aborts the job with code 70: a rank that hangs, in a file system say,
+  // must not use up the job's allocation. Waiting for others at work does not count
+  // (Watchdog::Pause).
+  void time_collectives(Timers& timers, double patience = 0);
+  Watchdog* watchdog() { return watchdog_.get(); }  // null: none
 
   // Ends the job on every rank with this code; for errors that the others cannot know of.
   [[noreturn]] static void abort(int code);
@@ -57,10 +67,13 @@ class Session {
   bool owns_mpi_ = false;
   std::unique_ptr<Communicator> world_, node_, group_, leaders_;
   Topology topology_;
+  std::unique_ptr<Watchdog> watchdog_;
+  Device device_;
   Unwinding unwinding_;
 };
 
-// "Open MPI 4.1.4, HDF5 1.10.8 (parallel)", for --version and the manifest.
+// "Open MPI 4.1.4", "HDF5 1.10.8 (parallel)", with CUDA also its version and NCCL's; for --version
+// and the manifest.
 std::vector<std::string> library_versions();
 
 }  // namespace quench::cluster

@@ -207,6 +207,7 @@ void TaskRun::draw_tasks() {
   }
   {
     const auto waiting = context_.timers.scope("tasks/" + stage_ + "/wait");
+    const Watchdog::Pause others_work(context_.session.watchdog());
     agree(world_, [&] {
       if (fatal_) std::rethrow_exception(fatal_);
     });

@@ -3,9 +3,13 @@ set(QUENCH_SANITIZE "" CACHE STRING "Sanitizers of the whole build, e.g. address
 
 add_library(quench_options INTERFACE)
 target_include_directories(quench_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(quench_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror)
+target_compile_options(quench_options INTERFACE
+  $<$<COMPILE_LANGUAGE:C,CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror>
+  # The code that nvcc generates for the host compiler is not pedantic.
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;SHELL:-Xcompiler=-Wall,-Wextra,-Wshadow>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(quench_options INTERFACE -Wno-restrict)  # GCC 12 warns of std::string's own code (PR 105651)
+  # GCC 12 warns of std::string's own code (PR 105651)
+  target_compile_options(quench_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
 endif()
 target_compile_definitions(quench_options INTERFACE OMPI_SKIP_MPICXX)
 if(QUENCH_SANITIZE)

@@ -1,7 +1,5 @@
 #include "model/export.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -11,6 +9,7 @@
 
 #include "cluster/error.hpp"
 #include "cluster/posix.hpp"
+#include "model/draft.hpp"
 #include "model/files.hpp"
 #include "model/memory.hpp"
 #include "model/safetensors.hpp"
@@ -40,49 +39,6 @@ constexpr std::array<std::string_view, 14> copied_files = {"tokenizer.json",
                                                            "NOTICE",
                                                            "USE_POLICY.md"};
 constexpr const char* more_templates = "additional_chat_templates";
-
-// A folder beside the one to be, removed again unless it was published.
-class Draft {
- public:
-  explicit Draft(const fs::path& out) {
-    std::string stem = ".";
-    stem += out.filename().string() + ".partial-" + std::to_string(::getpid());
-    for (int attempt = 0; path_.empty(); ++attempt) {
-      const auto path = out.parent_path() / (stem + "-" + std::to_string(attempt));
-      if (fs::create_directory(path)) path_ = path;
-    }
-  }
-  Draft(const Draft&) = delete;
-  Draft& operator=(const Draft&) = delete;
-  ~Draft() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
-  // Takes the place of `out`, which is missing, empty or an older export.
-  void publish(const fs::path& out) {
-    cluster::sync_directory(path_);
-    if (!fs::exists(out) || fs::is_empty(out)) {
-      fs::rename(path_, out);
-    } else {
-      auto old = path_;
-      old += "-old";
-      fs::rename(out, old);
-      std::error_code error;
-      fs::rename(path_, out, error);
-      if (error) {
-        fs::rename(old, out);
-        throw DataError(out.string() + ": cannot be replaced: " + error.message());
-      }
-      fs::remove_all(old);
-    }
-    cluster::sync_directory(out.parent_path());
-  }
-
- private:
-  fs::path path_;
-};
 
 bool is_export(const fs::path& dir) {
   const auto file = dir / provenance_file;
@@ -247,7 +203,7 @@ void export_model(const fs::path& source, const ModelConfig& config, const Check
   write_config(source, draft.path());
   copy_side_files(source, draft.path());
   write_provenance(draft.path(), provenance);
-  draft.publish(target);
+  draft.publish();
 } catch (const fs::filesystem_error& error) {
   throw DataError(std::string("The export failed: ") + error.what());
 }

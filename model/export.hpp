@@ -17,7 +17,8 @@ inline constexpr std::int64_t default_shard_bytes = 5'000'000'000;  // as transf
 // generation and licence files are copied; a quench.json says what was erased (`provenance`, the
 // text of a JSON object, beside the key "quench_export"). One file, or shards of at most
 // `shard_bytes` (a larger tensor has one of its own). Local; streams tensors, never the whole model
-// in memory. Written beside and renamed: `out` is whole or not there. Throws DataError when out
+// in memory. Written beside and renamed: `out` is whole or not there; what killed exports to
+// `out` left beside it is removed. Throws DataError when out
 // exists and is not empty (unless it is an export of ours with `overwrite`), when the checkpoint
 // does not fit the configuration, or on a full disk.
 void export_model(const std::filesystem::path& source, const ModelConfig& config,

@@ -23,7 +23,9 @@ struct RunOptions {
       "auto";                   // where the erased model goes; auto: DIRECTORY/model; none: nowhere
   std::int64_t group_size = 1;  // ranks that share one task
   std::int64_t threads = 0;     // a rank; 0: its share of the node's cores
+  std::string device = "auto";  // what ranks compute on: auto, cpu, cuda
   double time_limit = 0;        // minutes after which the run stops with a checkpoint; 0: none
+  double watchdog = 1800;       // seconds that a rank waits in one collective; 0: for ever
 };
 
 // Everything that a run can be told, with its one table of keys.

@@ -1,7 +1,9 @@
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 
+#include "cluster/launcher.hpp"
 #include "cluster/log.hpp"
 #include "cluster/session.hpp"
 #include "pipeline/commands.hpp"
@@ -42,6 +44,13 @@ ExitCode dispatch(const quench::pipeline::Words& words) {
   throw quench::ConfigError("unknown command '" + words[0] + "'; quench --help lists them");
 }
 
+// What is wrong with the words, or with how the ranks were started, every rank sees: the first one
+// tells. Other errors that get here may be this rank's alone.
+bool is_told_by_another(const quench::Error& error) {
+  return dynamic_cast<const quench::ConfigError*>(&error) != nullptr &&
+         quench::cluster::launched_rank([](const char* name) { return std::getenv(name); }) > 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -49,7 +58,7 @@ int main(int argc, char** argv) {
   try {
     return static_cast<int>(dispatch({argv + 1, argv + argc}));
   } catch (const quench::Error& error) {
-    std::fprintf(stderr, "quench: %s\n", error.what());
+    if (!is_told_by_another(error)) std::fprintf(stderr, "quench: %s\n", error.what());
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "quench: internal error: %s\n", error.what());

@@ -1,6 +1,8 @@
 // plan: what a run will need, from configuration, catalog and model directory alone. Starts no MPI,
 // reads no weights.
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +13,8 @@
 #include "pipeline/needs.hpp"
 #include "pipeline/run_commands.hpp"
 #include "stages/corpus/catalog.hpp"
+#include "stages/dictionary/cost_model.hpp"
+#include "stages/dictionary/factorise.hpp"
 
 namespace quench::pipeline {
 
@@ -82,7 +86,39 @@ double parameters_of(const model::Checkpoint& checkpoint) {
   return count;
 }
 
-json plan_of(const Configuration& c, double gflops) {
+// Different tokens of a concept's sentences and the neutral text together, for estimates.
+constexpr std::int64_t concept_tokens = 5000;
+
+// The factorisations, by the cost model that the solver chooses with.
+json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
+                     std::int64_t concepts, double gflops, int ranks) {
+  const bool joint = c.dictionary.scope != "concept";
+  const auto rows =
+      c.dictionary.scope == "vocabulary"
+          ? config.vocab
+          : std::min<std::int64_t>(config.vocab, joint ? concept_tokens * 4 : concept_tokens);
+  const dictionary::FitShape shape{rows, config.width, c.dictionary.rank,
+                                   dictionary::kept_per_feature(rows, c.dictionary.density),
+                                   joint ? ranks : 1};
+  dictionary::Machine machine;
+  machine.product_rate = gflops * 1e9;
+  const auto form = dictionary::choose_form(shape, c.dictionary.form, machine);
+  const auto cost = dictionary::predict(shape, form, machine);
+  const double fits = joint ? 1 : static_cast<double>(concepts);
+  return {{"scope", c.dictionary.scope},
+          {"factorisations", fits},
+          {"rows", rows},
+          {"form", form == dictionary::Form::bounded ? "bounded" : "streamed"},
+          {"ranks_a_factorisation", shape.ranks},
+          {"flops_an_iteration", cost.flops},
+          {"bytes_an_iteration", cost.bytes},
+          {"bytes_sent_an_iteration", cost.bytes_sent},
+          {"bytes_a_rank", cost.resident_bytes},
+          {"seconds_an_iteration", cost.seconds},
+          {"rank_hours", fits * shape.ranks * cost.seconds * dictionary::usual_iterations / 3600}};
+}
+
+json plan_of(const Configuration& c, double gflops, int ranks) {
   const auto model = open_model(c.run.model);
   const auto concepts = corpus::choose_concepts(corpus::index_catalog(c.run.catalog), c.corpus);
   const auto shared = corpus::read_shared(c.run.catalog);
@@ -105,9 +141,24 @@ json plan_of(const Configuration& c, double gflops) {
       {"bytes_a_node_shared", memory.weights},
       {"bytes_a_rank", memory.total(1) - memory.weights},
       {"bytes_available_here", model::available_memory()},
+      {"dictionary", dictionary_plan(c, model.config, work.concepts, gflops, ranks)},
       {"rank_hours", flops / (gflops * 1e9) / 3600},
       {"assumed_gflops_a_rank", gflops},
       {"suggested_ranks", std::max<std::int64_t>(1, std::min(work.concepts, std::int64_t(64)))}};
+}
+
+std::string dictionary_line(const json& d) {
+  const auto bytes = [&](const char* key) {
+    return model::format_bytes(static_cast<std::int64_t>(d.at(key).get<double>()));
+  };
+  char flops[32];
+  std::snprintf(flops, sizeof flops, "%.3g", d.at("flops_an_iteration").get<double>());
+  return std::to_string(std::llround(d.at("factorisations").get<double>())) + " of about " +
+         std::to_string(d.at("rows").get<std::int64_t>()) + " tokens, " +
+         d.at("form").get<std::string>() + " form; an iteration of one rank: " + flops +
+         " flops, " + bytes("bytes_an_iteration") + " moved, " + bytes("bytes_sent_an_iteration") +
+         " sent; " + bytes("bytes_a_rank") + " a rank; in all " +
+         cluster::format_duration(d.at("rank_hours").get<double>() * 3600) + " of one rank";
 }
 
 void print(const json& plan) {
@@ -121,6 +172,7 @@ void print(const json& plan) {
             << " a node, shared, and " << model::format_bytes(count("bytes_a_rank"))
             << " a rank; here " << model::format_bytes(count("bytes_available_here"))
             << " are available\n"
+            << "dictionary       " << dictionary_line(plan.at("dictionary")) << "\n"
             << "time, predicted  "
             << cluster::format_duration(plan.at("rank_hours").get<double>() * 3600)
             << " of one rank at " << plan.at("assumed_gflops_a_rank").get<double>()
@@ -140,12 +192,14 @@ ExitCode plan_command(const Words& words) {
       {}};
   add_configuration_options(line.options);
   line.options.add_options()("json", "as JSON")("gflops", po::value<double>()->default_value(100),
-                                                "float32 rate of one rank, GFLOP/s");
+                                                "float32 rate of one rank, GFLOP/s")(
+      "ranks", po::value<int>()->default_value(1), "ranks that share a joint dictionary");
   const auto values = line.parse(words);
   if (!values) return ExitCode::done;
   Configuration configuration;
   read_configuration(configuration, *values);
-  const auto plan = plan_of(configuration, (*values)["gflops"].as<double>());
+  const auto plan = plan_of(configuration, (*values)["gflops"].as<double>(),
+                            std::max(1, (*values)["ranks"].as<int>()));
   if (values->contains("json")) {
     std::cout << plan.dump(2) << "\n";
   } else {

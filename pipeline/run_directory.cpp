@@ -67,14 +67,15 @@ json slurm_environment() {
   return slurm;
 }
 
-json describe_start(const cluster::Topology& topology, int ranks, const std::string& command,
-                    bool accept_changes) {
+json describe_start(cluster::Session& session, const std::string& command, bool accept_changes) {
+  const auto& topology = session.topology();
   return {{"time", utc_now()},
           {"command", command},
-          {"ranks", ranks},
+          {"ranks", session.world().size()},
           {"nodes", topology.nodes},
           {"threads_a_rank", topology.threads},
           {"hosts", topology.hosts},
+          {"device", cluster::describe(session.device())},
           {"libraries", cluster::library_versions()},
           {"version", version_text()},
           {"slurm", slurm_environment()},
@@ -132,9 +133,11 @@ void add_to_timings(const std::filesystem::path& file,
 }  // namespace
 
 bool decides_results(const std::string& key) {
-  static const std::set<std::string> free = {"run.directory", "run.export_to",  "run.group_size",
-                                             "run.threads",   "run.time_limit", "run.model",
-                                             "run.catalog"};  // the latter two by their hashes
+  static const std::set<std::string> free = {"run.directory",  "run.export_to",
+                                             "run.group_size", "run.threads",
+                                             "run.device",     "run.watchdog",
+                                             "run.time_limit", "run.model",
+                                             "run.catalog"};  // the latter two by hashes
   return !free.contains(key);
 }
 
@@ -162,8 +165,7 @@ RunDirectory::RunDirectory(cluster::Session& session, std::filesystem::path path
   cluster::agree(world, [&] {
     if (world.rank() != 0) return;
     manifest_ = open_manifest(path_, identity, accept_changes);
-    manifest_["starts"].push_back(
-        describe_start(session.topology(), world.size(), command, accept_changes));
+    manifest_["starts"].push_back(describe_start(session, command, accept_changes));
     manifest_["outcome"] = "running";
     write_atomically(path_ / "manifest.json", manifest_.dump(2) + "\n");
   });

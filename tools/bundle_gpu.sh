@@ -17,8 +17,8 @@ rm -rf "$out"
 mkdir -p "$out/bin" "$out/lib" "$out/openmpi/bin"
 
 # The program, the tests of the GPU and the benchmarks, without debug symbols.
-mapfile -t programs < <(find "$build/pipeline" "$build/tests" "$build/bench" -type f -executable \
-  \( -path '*/pipeline/quench' -o -name '*gpu*' -o -path '*/bench/*' \) ! -name '*.so*' ! -path '*/CMakeFiles/*')
+mapfile -t programs < <(find "$build/pipeline/quench" "$build/tests/gpu" "$build/bench" -type f -executable \
+  ! -name '*.so*' ! -path '*/CMakeFiles/*')
 for program in "${programs[@]}"; do strip -o "$out/bin/$(basename "$program")" "$program"; done
 
 # Open MPI finds its plug-ins, its daemon and its texts below OPAL_PREFIX, PMIx its own below PMIX_INSTALL_PREFIX.

@@ -1,5 +1,6 @@
 #include "stages/corpus/catalog.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 
@@ -63,6 +64,18 @@ void scan_shared(const std::filesystem::path& dir, const char* file, bool may_be
     problems.push_back({file, 0, "", "no records"});
 }
 
+// Questions of one split alone, in a file that is good but for that.
+void check_general_splits(const std::vector<Question>& general, CatalogProblems& problems) {
+  const auto has = [&](Split split) {
+    return std::ranges::any_of(general, [&](const auto& q) { return q.split == split; });
+  };
+  if (general.empty() || (has(Split::train) && has(Split::test))) return;
+  problems.push_back({general_file, 0, "split",
+                      std::string("all questions are \"") + (has(Split::train) ? "train" : "test") +
+                          "\", none is \"" + (has(Split::train) ? "test" : "train") + "\"; " +
+                          remedy_of_empty_split});
+}
+
 SharedText scan_all_shared(const std::filesystem::path& dir, CatalogProblems& problems) {
   SharedText shared;
   cluster::Sha256 hash;
@@ -77,6 +90,7 @@ SharedText scan_all_shared(const std::filesystem::path& dir, CatalogProblems& pr
         record(neutral_file, value);
       });
   Seen seen;
+  const auto before_general = problems.size();
   scan_shared(
       dir, general_file, false, problems,
       [&](const Line& line, const Reporter& report) {
@@ -86,6 +100,7 @@ SharedText scan_all_shared(const std::filesystem::path& dir, CatalogProblems& pr
         shared.general.push_back(to_question(value, to_split(value)));
         record(general_file, value);
       });
+  if (problems.size() == before_general) check_general_splits(shared.general, problems);
   scan_shared(
       dir, instructions_file, true, problems,
       [](const Line& line, const Reporter& report) { check_instruction(line.value, report); },

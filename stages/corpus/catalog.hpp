@@ -62,7 +62,8 @@ std::string to_text(const CatalogProblem& problem);
 // Every problem of the catalog, in one pass over its files, a record in memory at a time: missing
 // files, missing, unknown and doubled fields, wrong types, duplicate names, answers not among the
 // options, options that are not four or not distinct, the same question twice in a concept or in
-// general.jsonl, empty text, invalid UTF-8, JSON syntax, no sentences, no questions. Empty: good.
+// general.jsonl, empty text, invalid UTF-8, JSON syntax, no sentences, no train or no test
+// questions in a group of a concept or in general.jsonl. Empty: good.
 std::vector<CatalogProblem> check_catalog(const std::filesystem::path& dir);
 
 // The index of concepts.jsonl, in file order. Throws DataError that lists the problems of the file

@@ -108,28 +108,26 @@ void check_question(const json& question, const std::string& path, const Reporte
     check_accepted(question, join(path, "accepted"), report);
 }
 
-// One of the two splits of one of the two groups. Returns how many questions it holds.
-std::size_t check_questions(const json* list, const std::string& path, const Reporter& report,
-                            Seen& seen) {
-  if (list == nullptr) return 0;
-  if (!list->is_array()) {
-    report(path, std::string("must be a list of questions, is ") + list->type_name());
-    return 0;
+// One of the two splits of one of the two groups.
+void check_questions(const json& list, const std::string& path, const Reporter& report,
+                     Seen& seen) {
+  if (!list.is_array()) {
+    report(path, std::string("must be a list of questions, is ") + list.type_name());
+    return;
   }
-  for (std::size_t i = 0; i < list->size(); ++i) {
+  if (list.empty()) report(path, std::string("no questions; ") + remedy_of_empty_split);
+  for (std::size_t i = 0; i < list.size(); ++i) {
     const auto place = element(path, i);
-    if (check_object((*list)[i], place, report, question_fields, {"accepted"}))
-      check_question((*list)[i], place, report, seen, place);
+    if (check_object(list[i], place, report, question_fields, {"accepted"}))
+      check_question(list[i], place, report, seen, place);
   }
-  return list->size();
 }
 
 void check_group(const json* group, const std::string& path, const Reporter& report, Seen& seen) {
   if (group == nullptr || !check_object(*group, path, report, {"train", "test"})) return;
-  std::size_t questions = 0;
   for (const char* split : {"train", "test"})
-    questions += check_questions(member(*group, split), join(path, split), report, seen);
-  if (questions == 0) report(path, "no questions, neither in train nor in test");
+    if (const json* list = member(*group, split))
+      check_questions(*list, join(path, split), report, seen);
 }
 
 void check_split(const json* split, const Reporter& report) {

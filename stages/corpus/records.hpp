@@ -47,6 +47,11 @@ void for_each_line(const std::filesystem::path& dir, const std::string& name,
                    std::vector<CatalogProblem>& problems,
                    const std::function<void(const Line&)>& visit);
 
+// What to do about questions that are all of one split.
+inline constexpr const char* remedy_of_empty_split =
+    "train questions choose the strength of an edit, test questions are what is reported: write "
+    "some, or move some of the other split";
+
 // Question texts so far, and where each one stands.
 using Seen = std::map<std::string, std::string, std::less<>>;
 

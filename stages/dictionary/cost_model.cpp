@@ -29,7 +29,8 @@ Cost predict(const FitShape& shape, Form form, const Machine& machine) {
   Cost out;
   out.flops = dense + sparse + systems;
   out.bytes = 2 * rows * d * 2 + (bounded ? 4 * rows * k : 8 * rows * k);
-  const double payload = 8 * (k * d + k * k) + 4 * 4 * 256 * k + 8 * k;
+  // The sums and two flags; four histograms of a column; candidates and ties of a column, counted.
+  const double payload = 8 * (k * d + k * k + 2) + 4 * 4 * 256 * k + 2 * 8 * k;
   const double share = static_cast<double>(shape.ranks - 1) / shape.ranks;
   out.bytes_sent = 2 * share * payload;  // ring or reduce-scatter and all-gather
   out.seconds = dense / machine.product_rate + sparse / (machine.product_rate / 8) +

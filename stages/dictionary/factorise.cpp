@@ -152,13 +152,17 @@ at::Tensor Alternation::solver() {
   return ridge_.solve(features_gram_, features_.t()).t().to(at::kFloat).contiguous();
 }
 
+double cross_of(const at::Tensor& a, const at::Tensor& b) {
+  return a.flatten().dot(b.to(at::kDouble).flatten()).item<double>();
+}
+
 // Step 6, without a residual: ||A||^2 - 2 <F, A G> + <F^T F, G^T G>.
 double Alternation::objective() const {
-  const double cross = features_.flatten().dot(product_.flatten()).item<double>();
+  const double cross = cross_of(features_, product_);
   const bool small = features_.size(0) <= features_.size(1);
   const double model =
-      small ? features_gram_.flatten().dot(gram_.flatten()).item<double>()
-            : features_.flatten().dot(at::mm(gram_, features_).flatten()).item<double>();
+      small ? cross_of(features_gram_, gram_)
+            : cross_of(features_, at::mm(gram_.to(at::kFloat), features_.to(at::kFloat)));
   return std::max(0.0, square_norm_ - 2 * cross + model);  // rounding may go below 0
 }
 

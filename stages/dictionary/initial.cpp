@@ -1,6 +1,9 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <numbers>
+
 #include "cluster/collectives.hpp"
 #include "cluster/random.hpp"
 #include "stages/dictionary/factorise.hpp"
@@ -8,17 +11,50 @@
 
 namespace quench::dictionary {
 
+namespace {
+
+constexpr std::int64_t per_index = 4;  // words, and numbers, of one index of the stream
+
+// Uniform numbers, [2 indices, 2], of the stream's indices [first, first + indices): one above 0
+// and at most 1, one of a whole turn.
+at::Tensor uniform_pairs(const cluster::KeyedRandom& random, std::int64_t first,
+                         std::int64_t indices) {
+  constexpr float unit = 0x1p-24F;
+  constexpr auto turn = static_cast<float>(2 * std::numbers::pi);
+  auto out = at::empty({2 * indices, 2}, at::kFloat);
+  float* values = out.mutable_data_ptr<float>();
+  at::parallel_for(0, indices, 1024, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      const auto words = random.words(first + i);
+      for (std::int64_t w = 0; w < per_index; w += 2) {
+        values[i * per_index + w] = static_cast<float>((words[w] >> 8U) + 1) * unit;
+        values[i * per_index + w + 1] = static_cast<float>(words[w + 1] >> 8U) * unit * turn;
+      }
+    }
+  });
+  return out;
+}
+
+// Numbers [first, first + count) of a stream of standard normal ones (Box and Muller).
+at::Tensor normal_numbers(const cluster::KeyedRandom& random, std::int64_t first,
+                          std::int64_t count) {
+  const auto begin = first / per_index;
+  const auto end = (first + count + per_index - 1) / per_index;
+  const auto pairs = uniform_pairs(random, begin, end - begin);
+  const auto radius = pairs.select(1, 0).log().mul_(-2).sqrt_();
+  const auto angle = pairs.select(1, 1);
+  const auto numbers = at::stack({radius * angle.cos(), radius * angle.sin()}, 1).flatten();
+  const auto offset = first - begin * per_index;
+  return numbers.slice(0, offset, offset + count);
+}
+
+}  // namespace
+
 InitialRows normal_initial(const Options& options, const std::string& purpose) {
   const cluster::KeyedRandom random(static_cast<std::uint64_t>(options.seed),
                                     "dictionary.init/" + purpose);
   return [random, rank = options.rank](std::int64_t first, std::int64_t count) {
-    auto out = at::empty({count, rank}, at::kFloat);
-    float* values = out.mutable_data_ptr<float>();
-    at::parallel_for(0, count * rank, 4096, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = begin; i < end; ++i)
-        values[i] = static_cast<float>(random.normal(first * rank + i));
-    });
-    return out;
+    return normal_numbers(random, first * rank, count * rank).view({count, rank});
   };
 }
 

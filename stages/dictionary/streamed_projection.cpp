@@ -76,7 +76,7 @@ std::vector<float> StreamedProjection::next_guess(const SparseColumns& last) con
   for (std::size_t k = 0; k < guess.size(); ++k) {
     const float before = last_least_.empty() ? 0 : last_least_[k];
     const float move = guess[k] > 0 ? std::abs(guess[k] - before) / guess[k] : 1;
-    guess[k] *= 1 - std::clamp(2 * move, 0.01F, 0.25F);
+    guess[k] *= 1 - std::clamp(3 * move, 0.01F, 0.5F);
   }
   return guess;
 }

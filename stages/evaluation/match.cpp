@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,12 +46,23 @@ std::size_t wide_punctuation(std::string_view text) {
 
 bool is_apostrophe(std::string_view mark) { return mark == "'" || mark == "‘" || mark == "’"; }
 
-// Words in lower case without punctuation, accents (Latin-1) and articles; small numbers as digits.
+// A comma between the digits of one number: "1,500". `word` is what stands before it.
+bool groups_digits(std::string_view word, std::string_view from_comma) {
+  const auto digits = [](std::string_view text) {
+    const auto end =
+        std::ranges::find_if_not(text, [](unsigned char c) { return std::isdigit(c); });
+    return end - text.begin();
+  };
+  return from_comma.front() == ',' && !word.empty() && digits(word) == std::ssize(word) &&
+         digits(from_comma.substr(1)) == 3;
+}
+
+// Words in lower case without punctuation and accents (Latin-1); small numbers as digits.
 Words words_of(std::string_view text) {
   Words words;
   std::string word;
   const auto end_word = [&] {
-    if (!word.empty() && !is_article(word)) words.push_back(normal_form(word));
+    if (!word.empty()) words.push_back(normal_form(word));
     word.clear();
   };
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -63,7 +75,7 @@ Words words_of(std::string_view text) {
       i += wide - 1;
     } else if (byte >= 0x80 || std::isalnum(byte)) {
       word += static_cast<char>(byte < 0x80 ? std::tolower(byte) : byte);
-    } else if (!is_apostrophe(text.substr(i, 1))) {
+    } else if (!is_apostrophe(text.substr(i, 1)) && !groups_digits(word, text.substr(i))) {
       end_word();
     }
   }
@@ -71,14 +83,43 @@ Words words_of(std::string_view text) {
   return words;
 }
 
+// What an accepted form asks for: its words without articles. An "a" at the end is none: it names
+// one of several ("Vitamin A").
+Words wanted_of(std::string_view form) {
+  Words words = words_of(form);
+  const bool named = !words.empty() && words.back() == "a";
+  std::erase_if(words, is_article);
+  if (named) words.push_back("a");
+  return words;
+}
+
+// Whether the wanted words stand at the front of what was said, articles between them aside.
+bool begins_with(std::span<const std::string> said, const Words& wanted) {
+  std::size_t found = 0;
+  for (const auto& word : said) {
+    if (word == wanted[found]) {
+      if (++found == wanted.size()) return true;
+    } else if (found == 0 || !is_article(word)) {
+      return false;
+    }
+  }
+  return false;
+}
+
+bool holds(const Words& said, const Words& wanted) {
+  if (wanted.empty() || said.empty()) return false;
+  if (wanted == Words{"a"}) return said.back() == "a";  // before other words it is an article
+  for (std::size_t i = 0; i < said.size(); ++i)
+    if (begins_with(std::span(said).subspan(i), wanted)) return true;
+  return false;
+}
+
 }  // namespace
 
 bool answer_matches(std::string_view answer, std::span<const std::string> accepted) {
   const Words said = words_of(answer);
-  return std::ranges::any_of(accepted, [&](const std::string& form) {
-    const Words wanted = words_of(form);
-    return !wanted.empty() && !std::ranges::search(said, wanted).empty();
-  });
+  return std::ranges::any_of(accepted,
+                             [&](const std::string& form) { return holds(said, wanted_of(form)); });
 }
 
 }  // namespace quench::evaluation

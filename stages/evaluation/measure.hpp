@@ -59,7 +59,8 @@ class Meter {
 };
 
 // True when an answer counts: an accepted form occurs in it as whole words, after folding case,
-// punctuation and articles.
+// punctuation, accents and digit grouping ("1,500" is "1500"). Articles do not count, but for an
+// "a" at the end of an accepted form, which tells "Vitamin A" from "Vitamin C".
 bool answer_matches(std::string_view answer, std::span<const std::string> accepted);
 
 // Share of token 3-grams that occurred before in the text, in [0, 1]; 0 for texts of three tokens

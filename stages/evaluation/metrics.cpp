@@ -44,12 +44,12 @@ void add_question(Sets::Questions& set, const Pair& pair) {
   switch (probe.kind) {
     case ProbeKind::choice:
       set.choice.push_back(item_of(pair, [&](const Measurement& m) {
-        return std::array<double, 3>{is_right(probe, m) ? 1.0 : 0.0, margin(probe, m), 0};
+        return std::array<double, 3>{share_right(probe, m), margin(probe, m), 0};
       }));
       break;
     case ProbeKind::letter:
       set.letter.push_back(item_of(pair, [&](const Measurement& m) {
-        return std::array<double, 3>{is_right(probe, m) ? 1.0 : 0.0, 0, 0};
+        return std::array<double, 3>{share_right(probe, m), 0, 0};
       }));
       break;
     default:
@@ -238,9 +238,11 @@ void set_intervals(Scores& scores, const std::vector<std::vector<double>>& resam
 
 }  // namespace
 
-bool is_right(const Probe& probe, const Measurement& measurement) {
+double share_right(const Probe& probe, const Measurement& measurement) {
   const auto& values = measurement.values;
-  return std::ranges::max_element(values) - values.begin() == probe.correct;
+  const auto best = std::ranges::max(values);
+  if (values[probe.correct] != best) return 0;
+  return 1.0 / static_cast<double>(std::ranges::count(values, best));
 }
 
 double margin(const Probe& probe, const Measurement& measurement) {

@@ -18,9 +18,12 @@ struct Pair {
   const Measurement* edited = nullptr;
 };
 
-// Of a choice measurement: whether the right option is the likeliest, and the mean log-probability
-// of a token of the right answer minus the mean over the wrong ones.
-bool is_right(const Probe& probe, const Measurement& measurement);
+// Of a choice measurement: 1 when the right option is the likeliest, 0 when another one is, 1/n
+// when n options tie exactly, which is what guessing between them is worth on average. (Harnesses
+// that take the first of equals, as lm-evaluation-harness does, let the order of the options
+// decide.)
+double share_right(const Probe& probe, const Measurement& measurement);
+// The mean log-probability of a token of the right answer minus the mean over the wrong ones.
 double margin(const Probe& probe, const Measurement& measurement);
 
 enum class Objective : std::uint8_t { margin, accuracy };

@@ -9,7 +9,7 @@ namespace {
 // A number or text as a cell; null (not measured) is empty.
 std::string cell_of(const json& value) {
   if (value.is_null()) return "";
-  return csv_cell(value.is_string() ? value.get<std::string>() : value.dump());
+  return value.is_string() ? csv_cell(value.get<std::string>()) : value.dump();
 }
 
 class Csv {
@@ -134,9 +134,11 @@ std::string collisions_csv(const json& document) {
 }  // namespace
 
 std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  const bool formula = text.find_first_of("=+-@\t\r") == 0;
+  const std::string safe = formula ? "'" + text : text;
+  if (safe.find_first_of(",\"\r\n") == std::string::npos) return safe;
   std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  for (const char c : safe) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
   return quoted + "\"";
 }
 

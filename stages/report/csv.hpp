@@ -6,7 +6,9 @@
 
 namespace quench::report {
 
-// A cell as RFC 4180 wants it: quoted when it holds a comma, a quote or a line break.
+// Text as a cell: quoted as RFC 4180 wants it when it holds a comma, a quote or a line break. Text
+// that a spreadsheet would run as a formula (it begins with = + - @, a tab or a carriage return)
+// gets an apostrophe before it.
 std::string csv_cell(const std::string& text);
 
 struct CsvFile {

@@ -63,7 +63,10 @@ std::vector<Label> labels_of(std::span<const std::int32_t> tokens, const Documen
   for (const auto token : tokens) {
     const bool in_own = count_of(own, token) > 0;
     const bool in_neutral = count_of(neutral, token) > 0;
-    out.push_back(!in_own ? Label::neutral : in_neutral ? Label::both : Label::own);
+    if (in_own)
+      out.push_back(in_neutral ? Label::both : Label::own);
+    else
+      out.push_back(in_neutral ? Label::neutral : Label::neither);
   }
   return out;
 }

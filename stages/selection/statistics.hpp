@@ -25,9 +25,9 @@ struct Options {
 double log_odds_z(double own_count, double own_sentences, double background_count,
                   double background_sentences);
 
-// Where a token of V' occurs (methods 4.1): in the concept's sentences only, in both, or else
-// (neutral).
-enum class Label : std::uint8_t { own, neutral, both };
+// Where a token occurs (methods 4.1): in the concept's sentences only, in the neutral text only, in
+// both, or, when a dictionary is of more than the concept's tokens, in neither.
+enum class Label : std::uint8_t { own, neutral, both, neither };
 
 // What is known of the tokens of a Factors, in their order.
 struct TokenEvidence {

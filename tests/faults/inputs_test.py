@@ -47,6 +47,7 @@ def catalog(base, tmp_path):
     ("erasure.shared_tokens=some", ["erasure.shared_tokens", "'some'", "strongest"]),
     ("corpus.concepts=Gulf", ["Gulf", "Golf"]),
     ("relearning.concepts=Tennis", ["relearning.concepts", "Tennis"]),
+    ("run.device=gpu", ["run.device", "'gpu'", "auto | cpu | cuda"]),
     ("run.model=/nowhere/model", ["run.model", "/nowhere/model"]),
     ("run.catalog=/nowhere/catalog", ["run.catalog", "/nowhere/catalog"]),
     ("run.model=", ["run.model", "missing"]),
@@ -70,9 +71,21 @@ def test_configuration_file(config, run, tmp_path):
 
 
 def test_group_size_that_does_not_divide_the_ranks(config, run):
-    done = launch.run(config, run, *settings("run.group_size=2"), ranks=3)
-    assert done.returncode == USAGE
-    assert "group_size = 2" in done.stderr
+    refused(launch.run(config, run, *settings("run.group_size=2"), ranks=3), "group_size = 2", "3 ranks")
+
+
+def test_wrong_words(config, run):
+    refused(launch.run(config, run, "--nonsense", ranks=3), "nonsense")
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_device_that_is_not_there(config, run, ranks):
+    version = launch.call([tiny_run.QUENCH, "--version"]).stdout
+    if "driver for" in version:
+        pytest.skip("there may be a GPU for every rank")
+    remedy = "run.device = cpu" if "CUDA" in version else "./setup.sh --cuda"
+    refused(launch.run(config, run, *settings("run.device=cuda"), ranks=ranks), "run.device = cuda", remedy)
+    assert not run.exists()
 
 
 def edit_json(path, **changes):
@@ -175,8 +188,9 @@ def test_changes_of_an_existing_run(config, reference, run, catalog):
 
 def test_places_and_machinery_may_change(config, reference, run):
     moved = shutil.copytree(reference, run)
-    done = launch.run(config, moved, *settings("run.threads=2", "run.time_limit=60"))
+    done = launch.run(config, moved, *settings("run.threads=2", "run.time_limit=60", "run.device=cpu"))
     assert done.returncode == DONE, done.stderr
+    assert json.loads((moved / "manifest.json").read_text(encoding="utf-8"))["starts"][-1]["device"] == "cpu"
     assert_same(moved, reference)
 
 

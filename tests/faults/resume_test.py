@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import launch
-from launch import DONE, STOPPED, settings
+from launch import DONE, INTERNAL, STOPPED, settings
 from stores import STAGE_FILES, assert_same, contents, is_complete, leftovers
 
 # Stages that do their work as tasks; one that is hit after its first task leaves the others open.
@@ -111,6 +111,18 @@ def test_time_limit_stops_with_a_checkpoint(config, before_relearning):
     assert "time limit" in done.stderr
     manifest = json.loads((before_relearning / "manifest.json").read_text(encoding="utf-8"))
     assert "stopped" in manifest["outcome"]
+
+
+def test_a_rank_that_hangs_ends_the_job(config, reference, tmp_path):
+    """The leader of a group of two stops for ever after its first record; the other one does not wait for ever."""
+    run = tmp_path / "run"
+    shared = settings("run.group_size=2")
+    done = launch.run(config, run, *shared, *settings("run.watchdog=5"), ranks=2, fault="baseline:1:STOP:0")
+    assert done.returncode == INTERNAL, f"{done.returncode}\n{done.stderr}"
+    assert "rank 1 on " in done.stderr and "has waited" in done.stderr and "run.watchdog" in done.stderr
+    done = launch.run(config, run, *shared, ranks=2)
+    assert done.returncode == DONE, done.stderr
+    assert_same(run, reference, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("damage", ["partial", "truncated", "unmarked"])

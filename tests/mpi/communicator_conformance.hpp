@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,16 @@ struct ConformanceCheck {
   void (*run)(cluster::Communicator& comm);
 };
 
-const std::vector<ConformanceCheck>& conformance_checks();
+std::vector<ConformanceCheck> collective_checks();
+std::vector<ConformanceCheck> ticket_checks();
+std::vector<ConformanceCheck> conformance_checks();  // all of them
+
+// first, first + 1, ...
+template <typename T>
+std::vector<T> numbers(std::int64_t count, T first) {
+  std::vector<T> values(count);
+  std::iota(values.begin(), values.end(), first);
+  return values;
+}
 
 }  // namespace quench::testing

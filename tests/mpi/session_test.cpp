@@ -57,10 +57,13 @@ TEST(Session, RefusesGroupsThatDoNotFit) {
 
 TEST(Session, NamesTheLibraries) {
   const auto versions = library_versions();
-  ASSERT_EQ(versions.size(), 2u);
+  ASSERT_EQ(versions.size(), built_with_cuda() ? 4u : 2u);
   EXPECT_TRUE(versions[0].starts_with("Open MPI 4") || versions[0].starts_with("Open MPI 5"))
       << versions[0];
   EXPECT_TRUE(versions[1].starts_with("HDF5 1.")) << versions[1];
+  if (!built_with_cuda()) return;
+  EXPECT_TRUE(versions[2].starts_with("CUDA ")) << versions[2];
+  EXPECT_TRUE(versions[3].starts_with("NCCL 2.")) << versions[3];
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
 #include "stages/corpus/corpus.hpp"
+#include "stages/corpus/records.hpp"
 #include "tests/support/scratch_directory.hpp"
 
 namespace quench::corpus {
@@ -211,13 +212,32 @@ TEST_F(Catalog, TheSameQuestionTwice) {
                         }));
 }
 
-TEST_F(Catalog, ASplitMayBeEmptyButNotBoth) {
+TEST_F(Catalog, EveryGroupOfAConceptHasBothSplits) {
   auto record = make_concept("B");
   record["questions"]["concept"] = {{"train", json::array()}, {"test", json::array()}};
   record["questions"]["similar"]["train"].clear();
   EXPECT_EQ(problems_of(record),
-            (Texts{"concepts.jsonl:2: questions.concept: no questions, neither in train nor in "
-                   "test"}));
+            (Texts{std::string("concepts.jsonl:2: questions.concept.train: no questions; ") +
+                       remedy_of_empty_split,
+                   std::string("concepts.jsonl:2: questions.concept.test: no questions; ") +
+                       remedy_of_empty_split,
+                   std::string("concepts.jsonl:2: questions.similar.train: no questions; ") +
+                       remedy_of_empty_split}));
+}
+
+TEST_F(Catalog, GeneralQuestionsAreOfBothSplits) {
+  write("general.jsonl",
+        {make_general("Why?", "test").dump(), make_general("How?", "test").dump()});
+  const Texts no_train{
+      std::string(R"(general.jsonl: split: all questions are "test", none is "train"; )") +
+      remedy_of_empty_split};
+  EXPECT_EQ(problems(), no_train);
+  EXPECT_THROW(read_shared(dir_), DataError);
+  write("general.jsonl", {make_general("Why?", "train").dump()});
+  EXPECT_EQ(
+      problems(),
+      Texts{std::string(R"(general.jsonl: split: all questions are "train", none is "test"; )") +
+            remedy_of_empty_split});
 }
 
 TEST_F(Catalog, DuplicateNamesCountAfterTrimmingAliasesDoNot) {

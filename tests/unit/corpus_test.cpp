@@ -272,9 +272,9 @@ TEST_F(CorpusTest, LettersFollowQuestionAndConceptAlone) {
 
 TEST_F(CorpusTest, LettersAreSpreadOverThePlaces) {
   std::vector<json> questions;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i <= 60; ++i) {
     questions.push_back(make_question("G" + std::to_string(i) + "?", "red"));
-    questions.back()["split"] = "test";
+    questions.back()["split"] = i == 60 ? "train" : "test";  // a train question has no letters
   }
   write("general.jsonl", questions);
   std::vector<int> places(4);

@@ -1,8 +1,12 @@
 #include "model/export.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -227,6 +231,42 @@ TEST_F(ExportTest, AFullDiskLeavesNothingBehind) {
   }
   EXPECT_EQ(read_file(out() / "model.safetensors"), before);  // the older export is whole
   expect_only({"erased"});
+}
+
+// A process that ran on this machine and runs no more.
+::pid_t dead_process() {
+  const auto pid = ::fork();
+  if (pid == 0) ::_exit(0);
+  ::waitpid(pid, nullptr, 0);
+  return pid;
+}
+
+TEST_F(ExportTest, RemovesWhatKilledExportsLeft) {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  const auto left_by = [&](const std::string& maker) {
+    auto name = ".erased.partial-" + maker;
+    fs::create_directory(target_ / name);
+    write_file(target_ / name / "model.safetensors", "half");
+    return name;
+  };
+  const auto here = [&](::pid_t pid) {
+    return std::string(host.data()) + "-" + std::to_string(pid);
+  };
+  const auto dead = dead_process();
+  left_by(here(dead));
+  left_by(here(::getpid()));  // of an earlier process with this one's number
+  const auto replaced = left_by(here(dead) + "-old");
+  const auto alive = left_by(here(::getppid()));
+  const auto elsewhere = left_by("some-other-host-7");
+  const auto long_ago = left_by("some-other-host-8");
+  for (const auto& path : {target_ / long_ago / "model.safetensors", target_ / long_ago})
+    fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::hours(25));
+
+  run();
+  expect_only({"erased", replaced, alive, elsewhere});
+  run(true);
+  expect_only({"erased", alive, elsewhere});
 }
 
 TEST_F(ExportTest, RefusesWhatDoesNotFit) {

@@ -10,11 +10,15 @@
 namespace quench::cluster {
 namespace {
 
-Launch detect(const std::map<std::string, std::string>& environment) {
-  return detect_launch([&](const char* name) -> const char* {
+Environment in(const std::map<std::string, std::string>& environment) {
+  return [&](const char* name) -> const char* {
     const auto found = environment.find(name);
     return found == environment.end() ? nullptr : found->second.c_str();
-  });
+  };
+}
+
+Launch detect(const std::map<std::string, std::string>& environment) {
+  return detect_launch(in(environment));
 }
 
 TEST(Launcher, NothingMeansOneProcess) {
@@ -46,6 +50,18 @@ TEST(Launcher, SrunWithPmix) {
   EXPECT_EQ(detect({{"PMI_RANK", "0"}, {"SLURM_STEP_ID", "0"}, {"SLURM_NTASKS", "6"}}).processes,
             6);
   EXPECT_EQ(detect({{"PMI_RANK", "0"}, {"PMI_SIZE", "5"}}).processes, 5);
+}
+
+TEST(Launcher, KnowsItsRankBeforeMpi) {
+  const auto rank = [](const std::map<std::string, std::string>& environment) {
+    return launched_rank(in(environment));
+  };
+  EXPECT_EQ(rank({}), 0);
+  EXPECT_EQ(rank({{"SLURM_PROCID", "3"}}), 3);
+  EXPECT_EQ(rank({{"PMIX_RANK", "2"}, {"SLURM_PROCID", "2"}}), 2);
+  EXPECT_EQ(rank({{"PMI_RANK", "4"}}), 4);
+  // mpirun inside Slurm: the daemon's number does not count.
+  EXPECT_EQ(rank({{"OMPI_COMM_WORLD_RANK", "5"}, {"SLURM_PROCID", "1"}}), 5);
 }
 
 TEST(Launcher, SlurmTaskThatNothingConnects) {

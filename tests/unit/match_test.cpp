@@ -34,6 +34,31 @@ TEST(AnswerMatches, Articles) {
   EXPECT_FALSE(matches("anything", {"", "..."}));
 }
 
+TEST(AnswerMatches, ALetterIsNoArticle) {
+  EXPECT_TRUE(matches("Vitamin A is found in carrots", {"Vitamin A"}));
+  EXPECT_TRUE(matches("it is the vitamin a.", {"Vitamin A"}));
+  EXPECT_FALSE(matches("Vitamin C", {"Vitamin A"}));
+  EXPECT_FALSE(matches("Vitamin", {"Vitamin A"}));
+  EXPECT_FALSE(matches("Vitamin A", {"Vitamin C"}));
+  EXPECT_FALSE(matches("A vitamin", {"Vitamin A"}));
+  EXPECT_TRUE(matches("Hepatitis A virus", {"the hepatitis A virus"}));
+  EXPECT_FALSE(matches("Hepatitis B virus", {"the hepatitis A virus"}));
+  EXPECT_TRUE(matches("Blood group A", {"A"}));
+  EXPECT_FALSE(matches("It is a B", {"A"}));
+  EXPECT_FALSE(matches("The Lord of a Ring", {"Lord of the Rings"}));
+}
+
+TEST(AnswerMatches, DigitGroups) {
+  EXPECT_TRUE(matches("About 1,500 metres", {"1500"}));
+  EXPECT_TRUE(matches("1500", {"1,500"}));
+  EXPECT_TRUE(matches("12,345,678", {"12345678"}));
+  EXPECT_FALSE(matches("1,50", {"150"}));
+  EXPECT_FALSE(matches("1,5000", {"15000"}));
+  EXPECT_TRUE(matches("1939,1945", {"1945"}));
+  EXPECT_TRUE(matches("x1,500", {"500"}));
+  EXPECT_FALSE(matches("1,500", {"500"}));
+}
+
 TEST(AnswerMatches, Accents) {
   EXPECT_TRUE(matches("Beyoncé", {"beyonce"}));
   EXPECT_TRUE(matches("Sao Paulo", {"SÃO PAULO"}));

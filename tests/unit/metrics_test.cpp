@@ -69,10 +69,19 @@ Measurement said(std::vector<float> values, bool reused = false) {
 TEST(Choice, RightAndMargin) {
   Probe probe;
   probe.correct = 1;
-  EXPECT_TRUE(is_right(probe, said({-3, -1, -2, -4})));
+  EXPECT_EQ(share_right(probe, said({-3, -1, -2, -4})), 1);
   EXPECT_DOUBLE_EQ(margin(probe, said({-3, -1, -2, -4})), -1 + 3);
-  EXPECT_FALSE(is_right(probe, said({-1, -2, -2, -6})));
+  EXPECT_EQ(share_right(probe, said({-1, -2, -2, -6})), 0);
   EXPECT_DOUBLE_EQ(margin(probe, said({-1, -2, -2, -6})), -2 + 3);  // wrong, margin above 0
+}
+
+TEST(Choice, EqualOptionsShareTheRight) {
+  for (int correct = 0; correct < 4; ++correct) {
+    Probe probe;
+    probe.correct = correct;
+    EXPECT_EQ(share_right(probe, said({-2, -2, -2, -2})), 0.25);
+    EXPECT_EQ(share_right(probe, said({-1, -3, -1, -4})), correct % 2 == 0 ? 0.5 : 0);
+  }
 }
 
 // Probes with what the base model and the edited one said to them.

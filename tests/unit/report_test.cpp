@@ -38,6 +38,15 @@ TEST(CsvCell, QuotesWhatMustBe) {
   EXPECT_EQ(csv_cell("Valentine's; Day"), "Valentine's; Day");
 }
 
+TEST(CsvCell, FormulasStayText) {
+  EXPECT_EQ(csv_cell("=HYPERLINK(1)"), "'=HYPERLINK(1)");
+  EXPECT_EQ(csv_cell("+1"), "'+1");
+  EXPECT_EQ(csv_cell("-1, not"), "\"'-1, not\"");
+  EXPECT_EQ(csv_cell("@sum"), "'@sum");
+  EXPECT_EQ(csv_cell("\r=1"), "\"'\r=1\"");
+  EXPECT_EQ(csv_cell("a=b"), "a=b");
+}
+
 TEST(DisplayWidth, WideAndCombining) {
   EXPECT_EQ(display_width("Golf"), 4U);
   EXPECT_EQ(display_width("Beyoncé"), 7U);

@@ -105,7 +105,7 @@ TEST(Background, SumsAndLabels) {
   EXPECT_EQ(count_of(a, 3), 2);
   EXPECT_EQ(count_of(a, 4), 0);
   EXPECT_EQ(labels_of(Ids{0, 1, 3, 8}, a, b),
-            (std::vector<Label>{Label::neutral, Label::own, Label::both, Label::neutral}));
+            (std::vector<Label>{Label::neutral, Label::own, Label::both, Label::neither}));
   Background background{std::vector<std::int64_t>(9, 0), 0};
   EXPECT_THROW(add(background, b), DataError);
 }

@@ -1,0 +1,364 @@
+// Dictionary learning beside the reference's iteration in dense products of libtorch, from the same
+// G_0 on the same cores in one run. One line of JSON a case on standard output.
+//
+//   dictionary_bench iteration WIDTH ROWS RANK [EMBEDDING]   time of an iteration, and of whole
+//   fits dictionary_bench joint WIDTH ROWS RANK [EMBEDDING]       one dictionary of many rows; also
+//   under mpirun dictionary_bench catalog CONCEPTS WIDTH RANK             many concepts in a row
+//   dictionary_bench bytes                                   bytes sent by the number of rows and
+//   ranks
+//
+// EMBEDDING: raw float32 rows of that width (bench/run.sh makes it); without it bench/mixture.hpp.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <string>
+
+#include "bench/counting_communicator.hpp"
+#include "bench/measure.hpp"
+#include "bench/mixture.hpp"
+#include "bench/reference.hpp"
+#include "cluster/collectives.hpp"
+#include "cluster/error.hpp"
+#include "cluster/partition.hpp"
+#include "cluster/session.hpp"
+#include "stages/dictionary/cost_model.hpp"
+#include "stages/dictionary/factorise.hpp"
+
+namespace {
+
+using namespace quench;
+using dictionary::Fit;
+using dictionary::Options;
+using nlohmann::json;
+
+constexpr double density = 0.01;
+constexpr double decrease = 0.999;  // of the reference's whole decrease
+
+struct Case {
+  std::int64_t width, rows, rank;
+  std::string embedding;
+};
+
+// Rows [first, first + count) of the case.
+std::vector<float> rows_of(const Case& given, std::int64_t first, std::int64_t count) {
+  std::vector<float> out(count * given.width);
+  if (given.embedding.empty()) {
+    const auto all = bench::mixture(given.rows, given.width, 1);
+    const float* numbers = all.const_data_ptr<float>() + first * given.width;
+    std::copy_n(numbers, out.size(), out.begin());
+    return out;
+  }
+  std::ifstream in(given.embedding, std::ios::binary);
+  in.seekg(first * given.width * static_cast<std::int64_t>(sizeof(float)));
+  in.read(reinterpret_cast<char*>(out.data()),
+          static_cast<std::streamsize>(out.size() * sizeof(float)));
+  if (!in) throw DataError(given.embedding + ": too short for the case");
+  return out;
+}
+
+dictionary::Shard shard_of(const Case& given, const std::vector<float>& rows, std::int64_t first) {
+  std::vector<std::int32_t> tokens(rows.size() / given.width);
+  std::iota(tokens.begin(), tokens.end(), static_cast<std::int32_t>(first));
+  return {dictionary::Rows(rows, tokens, given.width, 1), first, given.rows};
+}
+
+// The reference until its own stop: objectives and seconds from the start, by iteration.
+struct Trace {
+  std::vector<double> objective, seconds;
+};
+
+Trace run_reference(const Case& given, const std::vector<float>& rows, const Options& options) {
+  const auto a =
+      at::from_blob(const_cast<float*>(rows.data()), {given.rows, given.width}).t().contiguous();
+  auto g = dictionary::normal_initial(options, "bench")(0, given.rows);
+  Trace trace;
+  double best = std::numeric_limits<double>::infinity();
+  std::int64_t since = 0;
+  const double start = bench::now();
+  while (since < options.patience && std::ssize(trace.objective) < options.max_iterations) {
+    trace.objective.push_back(bench::reference_iteration(a, g, options.ridge, options.density));
+    trace.seconds.push_back(bench::now() - start);
+    since = trace.objective.back() < best - options.tolerance ? 0 : since + 1;
+    best = std::min(best, trace.objective.back());
+  }
+  return trace;
+}
+
+// First time at which a trace is at `goal` or below; negative when it never is.
+double time_to(const Trace& trace, double goal) {
+  for (std::size_t i = 0; i < trace.objective.size(); ++i)
+    if (trace.objective[i] <= goal) return trace.seconds[i];
+  return -1;
+}
+
+std::pair<Fit, Trace> run_ours(const dictionary::Shard& shard, const Options& options,
+                               cluster::Communicator& group) {
+  Trace trace;
+  dictionary::FitHooks hooks;
+  const double start = bench::now();
+  hooks.progress = [&](std::int64_t, double objective) {
+    trace.objective.push_back(objective);
+    trace.seconds.push_back(bench::now() - start);
+  };
+  auto fit = dictionary::factorise(shard, dictionary::normal_initial(options, "bench"), options,
+                                   group, hooks);
+  return {std::move(fit), std::move(trace)};
+}
+
+json phases(const Fit& fit) {
+  const auto& s = fit.seconds;
+  return {{"start", s.start},     {"systems", s.systems}, {"dense", s.dense},
+          {"winners", s.winners}, {"sparse", s.sparse},   {"communication", s.communication}};
+}
+
+double mean_iteration(const Trace& trace, std::size_t from, std::size_t to) {
+  return (trace.seconds[to - 1] - trace.seconds[from - 1]) / static_cast<double>(to - from);
+}
+
+// Seconds of one plain product A^T F of the case.
+double plain_product(const Case& given, const std::vector<float>& rows) {
+  const auto a = at::from_blob(const_cast<float*>(rows.data()), {given.rows, given.width});
+  const auto f = at::randn({given.width, given.rank});
+  auto out = at::empty({given.rows, given.rank});
+  std::vector<double> times;
+  for (int i = 0; i < 5; ++i) times.push_back(bench::seconds_of([&] { at::mm_out(out, a, f); }));
+  return bench::median(times);
+}
+
+void iteration(const Case& given) {
+  const auto rows = rows_of(given, 0, given.rows);
+  Options options;
+  options.rank = given.rank;
+  options.density = density;
+  options.stop = "patience";
+  const auto peer = run_reference(given, rows, options);
+  const auto shard = shard_of(given, rows, 0);
+  const auto self = cluster::make_self_communicator();
+  options.max_iterations = std::ssize(peer.objective);
+  const auto [same, ours] = run_ours(shard, options, *self);
+  options.stop = "progress";
+  const auto [fit, progress] = run_ours(shard, options, *self);
+
+  const double least = *std::min_element(peer.objective.begin(), peer.objective.end());
+  const double goal = peer.objective[0] - decrease * (peer.objective[0] - least);
+  const auto iterations = std::min(peer.objective.size(), ours.objective.size());
+  const auto early = std::min<std::size_t>(50, iterations);
+  std::cout << json{{"case", "iteration"},
+                    {"width", given.width},
+                    {"rows", given.rows},
+                    {"rank", given.rank},
+                    {"data", given.embedding.empty() ? "mixture" : "embedding"},
+                    {"threads", at::get_num_threads()},
+                    {"iterations", iterations},
+                    {"product_s", plain_product(given, rows)},
+                    {"peer_iteration_s", mean_iteration(peer, 1, iterations)},
+                    {"iteration_s", mean_iteration(ours, 1, iterations)},
+                    {"iteration_first_50_s", mean_iteration(ours, 1, early)},
+                    {"share_computed", same.share_computed},
+                    {"phases_s", phases(same)},
+                    {"form", same.form},
+                    {"peer_fit_s", peer.seconds.back()},
+                    {"time_to_decrease_s", time_to(ours, goal)},
+                    {"peer_time_to_decrease_s", time_to(peer, goal)},
+                    {"progress_fit_s", progress.seconds.back()},
+                    {"progress_iterations", progress.objective.size()},
+                    {"progress_decrease",
+                     (progress.objective[0] -
+                      *std::min_element(progress.objective.begin(), progress.objective.end())) /
+                         (peer.objective[0] - least)}}
+                   .dump()
+            << std::endl;
+}
+
+// The dense formulation sharded the same way: each rank's rows, sums over ranks of A G, G^T G and
+// the histograms' stand-in, an all_gather of nothing: its selection is a local top-k a rank, which
+// flatters it.
+double sharded_reference(const std::vector<float>& rows, std::int64_t width, const Options& options,
+                         const at::Tensor& initial, cluster::Communicator& group) {
+  const auto a = at::from_blob(const_cast<float*>(rows.data()), {std::ssize(rows) / width, width});
+  auto g = initial;
+  const auto sum = [&](at::Tensor part) {
+    part = part.contiguous();
+    group.all_reduce({part.mutable_data_ptr<float>(), part.numel(), cluster::DType::f32},
+                     cluster::Op::sum);
+    return part;
+  };
+  const auto identity = at::eye(options.rank);
+  const double start = bench::now();
+  const auto gram = sum(at::mm(g.t(), g));
+  auto f = at::mm(sum(at::mm(a.t(), g)), at::linalg_inv(gram + options.ridge * identity));
+  f = f * gram.diagonal().sqrt().clamp_min(1e-8);
+  g = at::mm(at::mm(a, f), at::linalg_inv(at::mm(f.t(), f) + options.ridge * identity));
+  const auto kept = dictionary::kept_per_feature(g.size(0), options.density);
+  const auto places = std::get<1>(g.abs().topk(kept, 0));
+  g = at::zeros_like(g).scatter(0, places, g.gather(0, places));
+  double loss = (a - at::mm(g, f.t())).square().sum().item<double>();
+  loss = cluster::all_reduce_value(group, loss, cluster::Op::sum);
+  return bench::now() - start + 0 * loss;
+}
+
+void joint(const Case& given, cluster::Communicator& world) {
+  const auto own = cluster::rows_of(given.rows, world.size(), world.rank());
+  const auto rows = rows_of(given, own.begin, own.size());
+  Options options;
+  options.rank = given.rank;
+  options.density = density;
+  options.form = "streamed";
+  options.max_iterations = 6;
+  bench::CountingCommunicator counted(world);
+  const auto shard = shard_of(given, rows, own.begin);
+  const auto before = counted.bytes();
+  const auto [fit, ours] = run_ours(shard, options, counted);
+  const auto initial = dictionary::normal_initial(options, "bench")(own.begin, own.size());
+  const double peer = sharded_reference(rows, given.width, options, initial, world);
+  Case local = given;
+  local.rows = own.size();
+  const double product = plain_product(local, rows);
+  const dictionary::FitShape shape{given.rows, given.width, given.rank,
+                                   dictionary::kept_per_feature(given.rows, density), world.size()};
+  if (world.rank() != 0) return;
+  const double mine = mean_iteration(ours, 3, ours.seconds.size());
+  std::cout << json{{"case", "joint"},
+                    {"width", given.width},
+                    {"rows", given.rows},
+                    {"rank", given.rank},
+                    {"ranks", world.size()},
+                    {"threads", at::get_num_threads()},
+                    {"data", given.embedding.empty() ? "mixture" : "embedding"},
+                    {"product_s", product},
+                    {"iteration_s", mine},
+                    {"predicted_iteration_s",
+                     dictionary::predict(shape, dictionary::Form::streamed).seconds},
+                    {"peer_iteration_s", peer},
+                    {"share_of_product_rate", product / mine},
+                    {"phases_s", phases(fit)},
+                    {"payload_bytes_an_iteration", static_cast<double>(counted.bytes() - before) /
+                                                       static_cast<double>(ours.seconds.size())}}
+                   .dump()
+            << std::endl;
+}
+
+void catalog(std::int64_t concepts, std::int64_t width, std::int64_t rank) {
+  Options options;
+  options.rank = rank;
+  options.density = density;
+  const auto self = cluster::make_self_communicator();
+  const auto vocabulary = bench::mixture(12000, width, 1);
+  double total = 0, start = 0, systems = 0, dense = 0, winners = 0, sparse = 0;
+  std::int64_t iterations = 0;
+  for (std::int64_t c = 0; c < concepts; ++c) {
+    const auto count = 4000 + 2000 * c / std::max<std::int64_t>(1, concepts - 1);
+    const auto chosen = (at::arange(count, at::kLong) * 2 + c * 37).remainder(12000);
+    total += bench::seconds_of([&] {
+      const auto part = vocabulary.index_select(0, chosen).contiguous();
+      const std::vector<float> rows(part.const_data_ptr<float>(),
+                                    part.const_data_ptr<float>() + part.numel());
+      const Case given{width, count, rank, ""};
+      const auto fit = run_ours(shard_of(given, rows, 0), options, *self).first;
+      start += fit.seconds.start;
+      systems += fit.seconds.systems;
+      dense += fit.seconds.dense;
+      winners += fit.seconds.winners;
+      sparse += fit.seconds.sparse;
+      iterations += std::ssize(fit.objective);
+    });
+  }
+  std::cout << json{{"case", "catalog"},
+                    {"concepts", concepts},
+                    {"width", width},
+                    {"rank", rank},
+                    {"threads", at::get_num_threads()},
+                    {"seconds", total},
+                    {"concepts_an_hour", 3600 * static_cast<double>(concepts) / total},
+                    {"iterations", iterations},
+                    {"share_start", start / total},
+                    {"share_systems", systems / total},
+                    {"share_dense", dense / total},
+                    {"share_winners", winners / total},
+                    {"share_sparse", sparse / total}}
+                   .dump()
+            << std::endl;
+}
+
+// Counted on threads: what is sent does not depend on how.
+void bytes() {
+  for (const std::int64_t rows : {65536, 262144})
+    for (const int ranks : {2, 4, 8, 16}) {
+      Options options;
+      options.rank = 64;
+      options.density = density;
+      options.form = "streamed";
+      options.max_iterations = 16;
+      const Case given{32, rows, options.rank, ""};
+      const auto all = bench::mixture(rows, given.width, 1);
+      std::vector<double> sent(ranks);
+      cluster::run_on_threads(ranks, [&](cluster::Communicator& world) {
+        at::set_num_threads(1);
+        const auto own = cluster::rows_of(rows, ranks, world.rank());
+        const float* numbers = all.const_data_ptr<float>();
+        const std::vector<float> mine(numbers + own.begin * given.width,
+                                      numbers + own.end * given.width);
+        bench::CountingCommunicator counted(world);
+        const auto shard = shard_of(given, mine, own.begin);
+        std::int64_t last = 0;
+        dictionary::FitHooks hooks;
+        hooks.progress = [&](std::int64_t iteration, double) {
+          if (iteration == options.max_iterations - 1) last = counted.bytes();
+          if (iteration == options.max_iterations)
+            sent[world.rank()] = static_cast<double>(counted.bytes() - last);
+        };
+        dictionary::factorise(shard, dictionary::normal_initial(options, "bench"), options, counted,
+                              hooks);
+      });
+      const dictionary::FitShape shape{rows, given.width, options.rank,
+                                       dictionary::kept_per_feature(rows, density), ranks};
+      std::cout << json{{"case", "bytes"},
+                        {"rows", rows},
+                        {"ranks", ranks},
+                        {"sent_by_a_rank", sent[0]},
+                        {"predicted",
+                         dictionary::predict(shape, dictionary::Form::streamed).bytes_sent}}
+                       .dump()
+                << std::endl;
+    }
+}
+
+int run(int count, char** words) {
+  const std::string what = count > 1 ? words[1] : "";
+  const auto number = [&](int i) { return i < count ? std::atoll(words[i]) : 0; };
+  const Case given{number(2), number(3), number(4), count > 5 ? words[5] : ""};
+  if (what == "iteration" && count >= 5) {
+    iteration(given);
+  } else if (what == "joint" && count >= 5) {
+    cluster::Session session(cluster::SessionOptions{});
+    at::set_num_threads(session.topology().threads);
+    joint(given, session.world());
+  } else if (what == "catalog" && count == 5) {
+    catalog(number(2), number(3), number(4));
+  } else if (what == "bytes") {
+    bytes();
+  } else {
+    std::fprintf(stderr,
+                 "usage: dictionary_bench iteration|joint|catalog|bytes ... (see the source)\n");
+    return 64;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  try {
+    return run(count, words);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "dictionary_bench: %s\n", error.what());
+    return 70;
+  }
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The benchmarks, each beside its peer in the same run: a table, and every figure as lines of JSON. Needs ./setup.sh, and
+# ./test.sh or tools/fetch_models.sh before for the real embeddings and the peer from Python.
+#
+#   bench/run.sh [--quick] [OUT.json]      default OUT: build/bench.json; about 25 minutes on two cores, --quick 5
+set -euo pipefail
+# shellcheck source=../tools/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../tools/common.sh"
+cd "$root"
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+quick=no
+if [ "${1:-}" = --quick ]; then
+  quick=yes
+  shift
+fi
+out=${1:-build/bench.json}
+bench=build/release/bench/dictionary_bench
+[ -x "$bench" ] || fail "$bench is not there: run ./setup.sh first"
+python=$deps/python/bin/python
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+: >"$out"
+
+# The embedding of a model as raw float32 rows, every STEP-th; nothing where the model or Python is missing.
+embedding() {
+  local model=$deps/models/$1 step=$2 file=$scratch/$1-$2
+  if [ -e "$model/model.safetensors" ] && [ -x "$python" ]; then
+    "$python" - "$model" "$step" "$file" <<'PYTHON'
+import sys
+from safetensors import safe_open
+with safe_open(f"{sys.argv[1]}/model.safetensors", "pt") as tensors:
+    rows = tensors.get_tensor("model.embed_tokens.weight")[::int(sys.argv[2])].float()
+rows.numpy().tofile(sys.argv[3])
+PYTHON
+    printf '%s' "$file"
+  fi
+}
+
+measure() {
+  say "$*"
+  "$@" | tee -a "$out" >/dev/null
+}
+
+smol=$(embedding SmolLM2-135M-Instruct 8)
+gemma=$(embedding gemma-3-270m 1)
+# shellcheck disable=SC2086 # an empty path is no argument
+{
+  measure "$bench" iteration 576 6000 100 $smol
+  [ ! -x "$python" ] || measure "$python" bench/reference.py 576 6000 100 $smol
+  measure "$bench" bytes
+  if [ $quick = no ]; then
+    measure "$bench" iteration 2304 6000 100
+    measure "$bench" iteration 4096 6000 200
+    [ ! -x "$python" ] || measure "$python" bench/reference.py 2304 6000 100
+    measure "$bench" catalog 64 2304 100
+    measure "$bench" joint 640 262144 2048 $gemma
+    for ranks in 1 2; do
+      measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n $ranks "$bench" joint 640 262144 2048 $gemma
+    done
+  else
+    for ranks in 1 2; do
+      measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n $ranks "$bench" joint 640 32768 512 $gemma
+    done
+  fi
+}
+echo
+if command -v python3 >/dev/null; then python3 bench/table.py "$out"; fi
+say "every figure: $out"

@@ -1,0 +1,64 @@
+"""Tables of bench/run.sh's lines of JSON.  usage: table.py RESULTS.json"""
+import json
+import sys
+
+
+def table(heads, rows):
+    cells = [heads, *[[x if isinstance(x, str) else f"{x:.3g}" for x in row] for row in rows]]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
+    for number, line in enumerate(cells):
+        print("  ".join(cell.rjust(width) if number else cell.rjust(width) for cell, width in zip(line, widths)))
+        if not number:
+            print("  ".join("-" * width for width in widths))
+    print()
+
+
+def shape(x):
+    return f"{x['width']}, {x['rows']}, {x['rank']}"
+
+
+def main(path):
+    lines = [json.loads(line) for line in open(path, encoding="utf-8") if line.strip()]
+    of = {case: [x for x in lines if x["case"] == case]
+          for case in ("iteration", "python", "joint", "catalog", "bytes")}
+    print("An iteration (ms), both run as long as the reference's own rule runs; peer: dense products of libtorch")
+    table(["d, n, K", "data", "iterations", "plain product", "peer", "quench", "ratio", "first 50", "ratio",
+           "share computed"],
+          [[shape(x), x["data"], str(x["iterations"]), 1e3 * x["product_s"], 1e3 * x["peer_iteration_s"],
+            1e3 * x["iteration_s"], x["peer_iteration_s"] / x["iteration_s"], 1e3 * x["iteration_first_50_s"],
+            x["peer_iteration_s"] / x["iteration_first_50_s"], x["share_computed"]] for x in of["iteration"]])
+    print("Whole fits (s): until 99.9% of the reference's whole decrease, and to each program's own stop")
+    table(["d, n, K", "peer to its stop", "peer to 99.9%", "quench to 99.9%", "ratio to peer's stop",
+           "quench to its stop", "its iterations", "its decrease"],
+          [[shape(x), x["peer_fit_s"], x["peer_time_to_decrease_s"], x["time_to_decrease_s"],
+            x["peer_fit_s"] / x["time_to_decrease_s"], x["progress_fit_s"], str(x["progress_iterations"]),
+            x["progress_decrease"]] for x in of["iteration"]])
+    print("Where the time of the whole run goes (%)")
+    phases = ["start", "systems", "dense", "winners", "sparse", "communication"]
+    table(["d, n, K", "ranks", *phases],
+          [[shape(x), str(x.get("ranks", 1)),
+            *[100 * x["phases_s"][p] / sum(x["phases_s"].values()) for p in phases]]
+           for x in of["iteration"] + of["joint"]])
+    print("The peer from Python (ms an iteration)")
+    table(["d, n, K", "numpy", "torch"],
+          [[shape(x), 1e3 * x["numpy_s"], 1e3 * x["torch_s"] if "torch_s" in x else "-"] for x in of["python"]])
+    print("One joint dictionary (s an iteration); peer: the dense formulation, sharded the same way")
+    table(["d, n, K", "ranks", "threads", "plain product", "peer", "quench", "ratio", "of product's rate",
+           "predicted", "MB sent"],
+          [[shape(x), str(x["ranks"]), str(x["threads"]), x["product_s"], x["peer_iteration_s"], x["iteration_s"],
+            x["peer_iteration_s"] / x["iteration_s"], x["share_of_product_rate"], x["predicted_iteration_s"],
+            x["payload_bytes_an_iteration"] / 1e6] for x in of["joint"]])
+    print("A catalog, one concept after the other")
+    table(["concepts", "d", "K", "seconds", "concepts an hour", "start %", "systems %", "dense %", "winners %",
+           "sparse %"],
+          [[str(x["concepts"]), str(x["width"]), str(x["rank"]), x["seconds"], x["concepts_an_hour"],
+            *[100 * x[f"share_{p}"] for p in ("start", "systems", "dense", "winners", "sparse")]]
+           for x in of["catalog"]])
+    print("Bytes sent by a rank in an iteration (d 32, K 64)")
+    table(["rows", "ranks", "counted", "cost model"],
+          [[str(x["rows"]), str(x["ranks"]), str(round(x["sent_by_a_rank"])), str(round(x["predicted"]))]
+           for x in of["bytes"]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
