@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "cluster/error.hpp"
 #include "model/attention.hpp"
 #include "model/rope.hpp"
 
@@ -14,6 +16,12 @@ namespace {
 struct LayerContext {
   Rotation rotation;
   Visibility visible;
+};
+struct CallContext {
+  LayerContext full, sliding;
+  const LayerContext& of(const ModelConfig& config, std::size_t layer) const {
+    return layer < config.sliding.size() && config.sliding[layer] ? sliding : full;
+  }
 };
 
 at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -71,20 +79,43 @@ at::Tensor attention(const ModelConfig& config, const LayerWeights& w, const Lay
   return project(mixed.transpose(1, 2).reshape({x.size(0), x.size(1), -1}), w.o, w.o_bias);
 }
 
-at::Tensor mlp(const ModelConfig& config, const LayerWeights& w, const at::Tensor& x) {
+// `frequencies`, `sliding`: of rope in layers of the two kinds.
+CallContext context_of(const ModelConfig& config, const at::Tensor& frequencies,
+                       const at::Tensor& sliding, const Places& queries, const Places& keys,
+                       at::ScalarType dtype) {
+  CallContext context;
+  context.full = {rotation_of(queries.positions, frequencies, dtype),
+                  visibility(queries, keys, 0, dtype)};
+  context.sliding = context.full;
+  if (std::ranges::find(config.sliding, true) != config.sliding.end())
+    context.sliding = {rotation_of(queries.positions, sliding, dtype),
+                       visibility(queries, keys, config.sliding_window, dtype)};
+  return context;
+}
+
+// act(gate) * up, of states before the layer's MLP.
+at::Tensor mlp_inner(const ModelConfig& config, const LayerWeights& w, const at::Tensor& states) {
+  const at::Tensor x = rms_norm(config, states, w.pre_mlp_norm);
   const at::Tensor gate = at::linear(x, w.gate);
   const at::Tensor open =
       config.activation == Activation::silu ? at::silu(gate) : at::gelu(gate, "tanh");
-  return at::linear(open * at::linear(x, w.up), w.down);
+  return open * at::linear(x, w.up);
 }
 
-// Rows of the input embedding, those of the overlay in place of the base's.
-at::Tensor embed(const Weights& weights, const RowOverlay& overlay, const at::Tensor& ids) {
-  const at::Tensor base = at::embedding(weights.embedding, ids);
-  if (overlay.empty()) return base;
-  const at::Tensor row = overlay.row_of_id.index_select(0, ids.flatten()).to(at::kLong);
-  const at::Tensor edited = overlay.rows.index_select(0, row.clamp_min(0)).view(base.sizes());
-  return at::where(row.ge(0).view(ids.sizes()).unsqueeze(-1), edited, base);
+// The first half of a layer. States [batch, length, width] in and out.
+at::Tensor add_attention(const ModelConfig& config, const LayerWeights& w,
+                         const LayerContext& context, const at::Tensor& x, KvCache* cache,
+                         std::size_t layer, std::int64_t past) {
+  const at::Tensor change =
+      attention(config, w, context, rms_norm(config, x, w.input_norm), cache, layer, past);
+  return x + (config.sandwich_norms ? rms_norm(config, change, w.post_attention_norm) : change);
+}
+
+// The second half, from what mlp_inner() gave.
+at::Tensor add_mlp(const ModelConfig& config, const LayerWeights& w, const at::Tensor& x,
+                   const at::Tensor& inner) {
+  const at::Tensor change = at::linear(inner, w.down);
+  return x + (config.sandwich_norms ? rms_norm(config, change, w.post_mlp_norm) : change);
 }
 
 }  // namespace
@@ -106,32 +137,56 @@ Transformer::Transformer(const ModelConfig& config, Weights weights, RowOverlay 
   sliding_frequencies_ = rope_frequencies(config_.rope_sliding, config_.head_dim).to(device);
 }
 
+// Rows of the input embedding, those of the overlay in place of the base's.
+at::Tensor Transformer::embed(const at::Tensor& ids) const {
+  at::Tensor x = at::embedding(weights_.embedding, ids);
+  if (!overlay_.empty()) {
+    const at::Tensor row = overlay_.row_of_id.index_select(0, ids.flatten()).to(at::kLong);
+    const at::Tensor edited = overlay_.rows.index_select(0, row.clamp_min(0)).view(x.sizes());
+    x = at::where(row.ge(0).view(ids.sizes()).unsqueeze(-1), edited, x);
+  }
+  return config_.embedding_scale == 1 ? x : x * config_.embedding_scale;
+}
+
 at::Tensor Transformer::hidden(const Batch& batch, KvCache* cache) const {
   const auto device = weights_.embedding.device();
-  const auto dtype = weights_.embedding.scalar_type();
   const Places queries{batch.positions.to(device), batch.branches.to(device)};
   const std::int64_t past = cache == nullptr ? 0 : cache->length();
   const Places keys = cache == nullptr ? queries : extend(*cache, weights_.layers.size(), queries);
+  const auto context = context_of(config_, frequencies_, sliding_frequencies_, queries, keys,
+                                  weights_.embedding.scalar_type());
 
-  const LayerContext full{rotation_of(queries.positions, frequencies_, dtype),
-                          visibility(queries, keys, 0, dtype)};
-  LayerContext sliding = full;
-  if (std::ranges::find(config_.sliding, true) != config_.sliding.end())
-    sliding = {rotation_of(queries.positions, sliding_frequencies_, dtype),
-               visibility(queries, keys, config_.sliding_window, dtype)};
-
-  at::Tensor x = embed(weights_, overlay_, batch.ids.to(device));
-  if (config_.embedding_scale != 1) x = x * config_.embedding_scale;
+  at::Tensor x = embed(batch.ids.to(device));
   for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
     const LayerWeights& w = weights_.layers[layer];
-    const bool slides = layer < config_.sliding.size() && config_.sliding[layer];
-    at::Tensor change = attention(config_, w, slides ? sliding : full,
-                                  rms_norm(config_, x, w.input_norm), cache, layer, past);
-    x = x + (config_.sandwich_norms ? rms_norm(config_, change, w.post_attention_norm) : change);
-    change = mlp(config_, w, rms_norm(config_, x, w.pre_mlp_norm));
-    x = x + (config_.sandwich_norms ? rms_norm(config_, change, w.post_mlp_norm) : change);
+    x = add_attention(config_, w, context.of(config_, layer), x, cache, layer, past);
+    x = add_mlp(config_, w, x, mlp_inner(config_, w, x));
   }
   return rms_norm(config_, x, weights_.final_norm);
+}
+
+Passage Transformer::enter(const Batch& batch) const {
+  return {batch, embed(batch.ids.to(weights_.embedding.device())), 0};
+}
+
+at::Tensor Transformer::mlp_activations(Passage& passage, std::int64_t layer) const {
+  if (layer < passage.next_layer || layer >= config_.layers)
+    throw InternalError("layer " + std::to_string(layer) + " is not before a passage at layer " +
+                        std::to_string(passage.next_layer));
+  const auto device = weights_.embedding.device();
+  const Places places{passage.batch.positions.to(device), passage.batch.branches.to(device)};
+  const auto context = context_of(config_, frequencies_, sliding_frequencies_, places, places,
+                                  weights_.embedding.scalar_type());
+  at::Tensor inner;
+  for (; passage.next_layer <= layer; ++passage.next_layer) {
+    const auto index = static_cast<std::size_t>(passage.next_layer);
+    const LayerWeights& w = weights_.layers[index];
+    const at::Tensor x =
+        add_attention(config_, w, context.of(config_, index), passage.states, nullptr, index, 0);
+    inner = mlp_inner(config_, w, x);
+    passage.states = add_mlp(config_, w, x, inner);
+  }
+  return inner;
 }
 
 at::Tensor Transformer::logits(const at::Tensor& hidden) const {

@@ -32,6 +32,13 @@ struct KvCache {
   void select_rows(const at::Tensor& rows);
 };
 
+// A batch on its way through the layers.
+struct Passage {
+  Batch batch;
+  at::Tensor states;  // [batch, length, width]: what layer `next` reads
+  std::int64_t next_layer = 0;
+};
+
 // A decoder-only transformer of one of the supported architectures, as a pure function of its
 // weights. Differentiable where the weights (or the overlay's rows) require gradients. Computes in
 // the weights' type.
@@ -43,6 +50,12 @@ class Transformer {
   // Hidden states after the final norm, [batch, length, width]. With a cache the batch's tokens
   // come after the cached ones; a cache is for inference only (it is written in place).
   at::Tensor hidden(const Batch& batch, KvCache* cache = nullptr) const;
+  // A batch before the first layer.
+  Passage enter(const Batch& batch) const;
+  // What the MLP of `layer` holds before its down projection, act(gate) * up: [batch, length,
+  // mlp_width]. Takes the passage behind that layer and no further. Throws InternalError for a
+  // layer that the passage has left behind.
+  at::Tensor mlp_activations(Passage& passage, std::int64_t layer) const;
   // [..., width] -> [..., vocab], soft-capped where the architecture does so.
   at::Tensor logits(const at::Tensor& hidden) const;
   // The logits of the `count` ids from `first` on, [..., count]: a large vocabulary in slices.
@@ -52,6 +65,8 @@ class Transformer {
   const RowOverlay& overlay() const { return overlay_; }
 
  private:
+  at::Tensor embed(const at::Tensor& ids) const;
+
   ModelConfig config_;
   Weights weights_;
   RowOverlay overlay_;

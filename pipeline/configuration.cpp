@@ -36,6 +36,7 @@ Configuration::Configuration() {
   describe(run, table_);
   describe(corpus, table_);
   describe(dictionary, table_);
+  describe(activations, table_);
   describe(selection, table_);
   describe(erasure, table_);
   describe(evaluation, table_);

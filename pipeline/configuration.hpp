@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "stages/activations/activations.hpp"
 #include "stages/corpus/corpus.hpp"
 #include "stages/dictionary/dictionary.hpp"
 #include "stages/erasure/erasure.hpp"
@@ -47,6 +48,7 @@ class Configuration {
   RunOptions run;
   corpus::Options corpus;
   dictionary::Options dictionary;
+  activations::Options activations;
   selection::Options selection;
   erasure::Options erasure;
   evaluation::Options evaluation;

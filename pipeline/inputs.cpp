@@ -7,6 +7,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
 #include "model/memory.hpp"
+#include "pipeline/needs.hpp"
 
 namespace quench::pipeline {
 
@@ -83,6 +84,10 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
           [&] { shared = corpus::read_shared(configuration.run.catalog); });
   auto concepts = open_catalog(world, configuration, problems);
   if (!concepts.empty()) check_relearning_names(configuration, concepts, problems);
+  if (directory)
+    attempt(problems, "configuration", [&] {
+      activations::chosen_layers(configuration.activations, directory->config.layers);
+    });
   cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
 
   RunInputs inputs{std::move(*directory), std::move(concepts), std::move(shared), {}};
@@ -97,14 +102,9 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
 
 void check_memory(cluster::Session& session, const Configuration& configuration,
                   const RunInputs& inputs) {
-  constexpr std::int64_t dictionary_rows =
-      8192;  // tokens of a concept's and the neutral sentences: a few thousand
-  const auto& relearning = configuration.relearning;
-  const auto estimate =
-      model::estimate_memory(inputs.model.config, configuration.evaluation.batch_tokens,
-                             relearning.enabled ? relearning.max_length : 0, dictionary_rows,
-                             configuration.dictionary.rank);
   cluster::agree(session.world(), [&] {
+    const auto estimate =
+        memory_needs(configuration, inputs.model.config, inputs.concepts, inputs.shared);
     model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
   });
 }

@@ -7,10 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster/progress.hpp"
-#include "model/memory.hpp"
 #include "pipeline/command_line.hpp"
 #include "pipeline/configuration.hpp"
 #include "pipeline/model_directory.hpp"
+#include "pipeline/needs.hpp"
 #include "pipeline/run_commands.hpp"
 #include "stages/corpus/catalog.hpp"
 #include "stages/dictionary/cost_model.hpp"
@@ -121,16 +121,19 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
 json plan_of(const Configuration& c, double gflops, int ranks) {
   const auto model = open_model(c.run.model);
   const auto concepts = corpus::choose_concepts(corpus::index_catalog(c.run.catalog), c.corpus);
-  const auto work = work_of(c, concepts, corpus::read_shared(c.run.catalog));
-  const auto memory = model::estimate_memory(model.config, c.evaluation.batch_tokens,
-                                             c.relearning.enabled ? c.relearning.max_length : 0,
-                                             8192, c.dictionary.rank);
+  const auto shared = corpus::read_shared(c.run.catalog);
+  const auto activations = activation_needs(c, model.config, concepts, shared);
+  auto work = work_of(c, concepts, shared);
+  work.forward_tokens += activations.forward_tokens;
+  const auto memory = memory_needs(c, model.config, concepts, shared);
   // A multiplication and an addition a parameter and token; backward costs twice the forward.
   const double flops =
-      2 * parameters_of(model.checkpoint) * (work.forward_tokens + 3 * work.training_tokens);
+      2 * parameters_of(model.checkpoint) * (work.forward_tokens + 3 * work.training_tokens) +
+      activations.flops;
   return {
       {"concepts", work.concepts},
       {"questions", work.questions},
+      {"activation_fits", activations.fits},
       {"grid_cells", work.cells},
       {"attacks", work.attacks},
       {"forward_tokens", work.forward_tokens},
@@ -162,6 +165,7 @@ void print(const json& plan) {
   const auto count = [&](const char* key) { return plan.at(key).get<std::int64_t>(); };
   std::cout << "concepts         " << count("concepts") << "  (" << count("questions")
             << " questions)\n"
+            << "activation fits  " << count("activation_fits") << "\n"
             << "grid cells       " << count("grid_cells") << "\n"
             << "attacks          " << count("attacks") << "\n"
             << "memory           " << model::format_bytes(count("bytes_a_node_shared"))

@@ -41,6 +41,7 @@ void Road::travel() {
   make_corpus();
   load_model();
   make_dictionary();
+  factorise_activations();
   make_selection();
   measure_baseline();
   erase();
@@ -95,6 +96,27 @@ void Road::make_dictionary() {
     dictionary::run(in, configuration_.dictionary, context_);
   });
   dictionaries_.emplace(path("dictionary.h5"));
+}
+
+void Road::factorise_activations() {
+  if (configuration_.activations.layers.empty()) {
+    // Features of an earlier configuration are not this run's.
+    if (context_.is_root()) std::filesystem::remove(path("activations.h5"));
+    return;
+  }
+  stage("activations", "activations.h5", activations::schema, hashes_.activations, [&] {
+    activations::Inputs in;
+    in.concepts = corpus_->concepts();
+    in.sentences = [&](std::int64_t c) { return corpus_->sentences(c); };
+    in.concept_hash = concept_hash();
+    in.neutral = corpus_->neutral_sentences();
+    in.prefix = inputs_.model.tokenizer.special_prefix();
+    in.model = &model_->base;
+    in.model_hash = hashes_.model;
+    in.inputs_hash = hashes_.activations;
+    in.run_id = directory_.run_id();
+    activations::run(in, configuration_.activations, context_);
+  });
 }
 
 void Road::make_selection() {

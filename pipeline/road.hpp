@@ -37,6 +37,7 @@ class Road {
 
   void make_corpus();
   void make_dictionary();
+  void factorise_activations();
   void make_selection();
   void load_model();
   void measure_baseline();

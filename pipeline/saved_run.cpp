@@ -11,6 +11,11 @@
 #include "model/export.hpp"
 #include "pipeline/embedding_rows.hpp"
 #include "pipeline/model_directory.hpp"
+#include "stages/activations/activations.hpp"
+#include "stages/dictionary/dictionary.hpp"
+#include "stages/evaluation/evaluation.hpp"
+#include "stages/relearning/relearning.hpp"
+#include "stages/selection/selection.hpp"
 
 namespace quench::pipeline {
 
@@ -28,13 +33,41 @@ std::int64_t journalled(const std::filesystem::path& directory, const std::strin
   return records;
 }
 
-bool is_complete(const std::filesystem::path& file, const std::string& stage) {
+struct StageFile {
+  std::string stage, file;
+  std::int64_t schema;
+};
+
+// In the order of a run.
+const std::vector<StageFile>& stage_files() {
+  static const std::vector<StageFile> files = {
+      {"corpus", "corpus.h5", corpus::schema},
+      {"dictionary", "dictionary.h5", dictionary::schema},
+      {"activations", "activations.h5", activations::schema},
+      {"selection", "selection.h5", selection::schema},
+      {"baseline", "baseline.h5", evaluation::schema},
+      {"erasure", "edits.h5", erasure::schema},
+      {"evaluation", "evaluation.h5", evaluation::schema},
+      {"relearning", "relearning.h5", relearning::schema}};
+  return files;
+}
+
+bool is_complete(const std::filesystem::path& file, const std::string& stage, std::int64_t schema) {
   try {
-    const cluster::StoreReader reader(file, stage, 1);
+    const cluster::StoreReader reader(file, stage, schema);
     return true;
   } catch (const DataError&) {
     return false;
   }
+}
+
+// Stages that a configuration may do without.
+bool is_off(const SavedRun& run, const std::string& stage) {
+  const auto value = [&](const char* key) {
+    return run.manifest().at("configuration").value(key, "");
+  };
+  if (stage == "activations") return value("activations.layers").empty();
+  return stage == "relearning" && value("relearning.enabled") == "false";
 }
 
 }  // namespace
@@ -95,14 +128,9 @@ void SavedRun::export_to(const std::vector<std::string>& concepts, const std::fi
 void print_status(std::ostream& out, const SavedRun& run) {
   out << "run " << run.manifest().at("run_id").get<std::string>() << "  ("
       << run.manifest().value("outcome", "unknown") << ")\n\n";
-  const std::vector<std::pair<std::string, std::string>> stages = {
-      {"corpus", "corpus.h5"},        {"dictionary", "dictionary.h5"},
-      {"selection", "selection.h5"},  {"baseline", "baseline.h5"},
-      {"erasure", "edits.h5"},        {"evaluation", "evaluation.h5"},
-      {"relearning", "relearning.h5"}};
-  for (const auto& [stage, name] : stages) {
-    std::string state = "to come";
-    if (run.has(name) && is_complete(run.file(name), stage)) {
+  for (const auto& [stage, name, schema] : stage_files()) {
+    std::string state = is_off(run, stage) ? "off" : "to come";
+    if (run.has(name) && is_complete(run.file(name), stage, schema)) {
       state = "complete";
     } else if (const auto records = journalled(run.directory(), stage); records > 0) {
       state = "in progress, " + std::to_string(records) + " tasks finished";

@@ -35,6 +35,8 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
                            hash_inputs(identity, "model/tokenizer"), options({"corpus."})});
   hashes.dictionary =
       hash_of({"dictionary", hashes.corpus, hashes.model, options({"dictionary."})});
+  hashes.activations =
+      hash_of({"activations", hashes.corpus, hashes.model, options({"activations."})});
   hashes.selection = hash_of({"selection", hashes.dictionary, options({"selection."})});
   hashes.baseline = hash_of({"baseline", hashes.corpus, hashes.model, measuring});
   hashes.erasure = hash_of({"erasure", hashes.selection, hashes.baseline,

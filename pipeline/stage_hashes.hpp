@@ -11,7 +11,7 @@ namespace quench::pipeline {
 // What decides each stage's file, hashed: its options, its inputs, and the stages that it reads
 // (design: identity is content).
 struct StageHashes {
-  std::string corpus, dictionary, selection, baseline, erasure, evaluation, relearning;
+  std::string corpus, dictionary, activations, selection, baseline, erasure, evaluation, relearning;
   std::string model;  // all files of the model directory
 };
 

@@ -65,6 +65,21 @@ struct Factors {
   }
 };
 
+// Features of the MLP of one layer (methods 3.2): A ~ F G^T, the columns of A the inputs of its
+// down projection at positions of a concept's sentences and of the neutral text. F is sparse and
+// signed, G >= 0.
+struct NeuronFeatures {
+  std::int64_t width = 0;  // neurons: d_mlp
+  std::vector<std::int64_t> offsets{
+      0};                             // [K + 1]: feature k has entries offsets[k] .. offsets[k+1]
+  std::vector<std::int32_t> neurons;  // of each entry, ascending a feature
+  std::vector<float> values;          // of each entry: F
+  // [K]: means of G over the positions of the concept's sentences and of the neutral text, and the
+  // former over the latter (methods 4.2).
+  std::vector<double> mean_concept, mean_neutral, ratio;
+  std::int64_t rank() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+};
+
 // The features and tokens that are a concept's own.
 struct Selected {
   std::vector<std::int32_t> features;  // ascending

@@ -20,7 +20,7 @@ namespace quench::corpus {
 
 // Version of the layout of this stage's file. The file's root carries the number attribute
 // "failures": tasks that failed.
-inline constexpr std::int64_t schema = 1;
+inline constexpr std::int64_t schema = 2;
 
 struct Options {
   std::string prompt_style = "auto";     // auto | chat | plain
@@ -58,6 +58,10 @@ class Corpus {
   const std::vector<std::string>& aliases(std::int64_t concept_index) const {
     return aliases_[concept_index];
   }
+  // Token ids of the concept's sentences, and of the neutral text's; none before them, and no
+  // special tokens but those that the text itself spells.
+  std::vector<std::vector<std::int32_t>> sentences(std::int64_t concept_index) const;
+  std::vector<std::vector<std::int32_t>> neutral_sentences() const;
   DocumentFrequencies frequencies(std::int64_t concept_index) const;
   DocumentFrequencies neutral_frequencies() const;
   // Probes of one concept: choice, letter and open forms of its own and similar questions (letter
@@ -78,10 +82,14 @@ class Corpus {
 
  private:
   std::vector<Probe> read_probes(cluster::Range range) const;
+  // The rows of a ragged dataset that belong to one piece.
+  std::vector<std::vector<std::int32_t>> read_piece(const std::string& name,
+                                                    const std::vector<std::int64_t>& offsets,
+                                                    std::int64_t piece) const;
   cluster::StoreReader store_;
   std::vector<std::string> names_, hashes_;
   std::vector<std::vector<std::string>> aliases_;
-  std::vector<std::int64_t> probe_offsets_, paragraph_offsets_;
+  std::vector<std::int64_t> probe_offsets_, paragraph_offsets_, sentence_offsets_;
 };
 
 // Collective over the world. Tokenises the concepts as tasks and writes run_directory/corpus.h5.

@@ -32,7 +32,8 @@ Corpus::Corpus(const std::filesystem::path& file)
       names_(store_.read_strings("concepts/name")),
       hashes_(store_.read_strings("concepts/hash")),
       probe_offsets_(store_.read<std::int64_t>("probe_offsets")),
-      paragraph_offsets_(store_.read<std::int64_t>("paragraph_offsets")) {
+      paragraph_offsets_(store_.read<std::int64_t>("paragraph_offsets")),
+      sentence_offsets_(store_.read<std::int64_t>("sentence_offsets")) {
   for (const auto& text : store_.read_strings("concepts/aliases"))
     aliases_.push_back(list_of(text));
 }
@@ -79,10 +80,22 @@ std::vector<Probe> Corpus::read_probes(cluster::Range range) const {
   return probes;
 }
 
+std::vector<std::vector<std::int32_t>> Corpus::read_piece(const std::string& name,
+                                                          const std::vector<std::int64_t>& offsets,
+                                                          std::int64_t piece) const {
+  return store_.read_ragged<std::int32_t>(name, {offsets[piece], offsets[piece + 1]});
+}
+
+std::vector<std::vector<std::int32_t>> Corpus::sentences(std::int64_t concept_index) const {
+  return read_piece("sentences/tokens", sentence_offsets_, concept_index);
+}
+
+std::vector<std::vector<std::int32_t>> Corpus::neutral_sentences() const {
+  return read_piece("sentences/tokens", sentence_offsets_, concepts());
+}
+
 std::vector<std::vector<std::int32_t>> Corpus::paragraphs(std::int64_t concept_index) const {
-  return store_.read_ragged<std::int32_t>(
-      "paragraphs/tokens",
-      {paragraph_offsets_[concept_index], paragraph_offsets_[concept_index + 1]});
+  return read_piece("paragraphs/tokens", paragraph_offsets_, concept_index);
 }
 
 }  // namespace quench::corpus

@@ -40,15 +40,18 @@ struct Block {
   std::vector<std::string> names, hashes, aliases;
   std::vector<std::int64_t> sentence_count;
   std::vector<Ids> frequency_ids, frequency_counts;
-  std::vector<std::int64_t> probe_count, paragraph_count;  // by piece, the shared one included
-  std::vector<Ids> paragraphs;
+  std::vector<std::int64_t> probe_count, paragraph_count, sentence_lines;  // by piece, the shared
+                                                                           // one included
+  std::vector<Ids> paragraphs, sentences;
   ProbeColumns probes;
 
   void append(Piece piece, std::int64_t index) {
     for (const auto& probe : piece.probes) probes.append(probe, index);
     probe_count.push_back(static_cast<std::int64_t>(piece.probes.size()));
     paragraph_count.push_back(static_cast<std::int64_t>(piece.paragraphs.size()));
+    sentence_lines.push_back(static_cast<std::int64_t>(piece.sentences.size()));
     std::ranges::move(piece.paragraphs, std::back_inserter(paragraphs));
+    std::ranges::move(piece.sentences, std::back_inserter(sentences));
   }
 
   void append(const ConceptEntry& entry, DocumentFrequencies frequencies) {
@@ -137,6 +140,8 @@ void write_corpus(cluster::Communicator& comm, const std::filesystem::path& file
   write(store, "probe_offsets", global_offsets(comm, block.probe_count), "piece");
   write(store, "paragraphs/tokens", block.paragraphs, "paragraph");
   write(store, "paragraph_offsets", global_offsets(comm, block.paragraph_count), "piece");
+  write(store, "sentences/tokens", block.sentences, "sentence");
+  write(store, "sentence_offsets", global_offsets(comm, block.sentence_lines), "piece");
   store.attribute("/", "failures", std::int64_t{0});  // a failed task fails the stage
   store.finish();
 }

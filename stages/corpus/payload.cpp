@@ -27,7 +27,7 @@ Probe to_probe(const json& fields) {
 std::string to_payload(const Piece& piece) {
   json probes = json::array();
   for (const auto& probe : piece.probes) probes.push_back(to_json(probe));
-  const json fields{{"sentences", piece.frequencies.sentences},
+  const json fields{{"sentences", piece.sentences},
                     {"ids", piece.frequencies.ids},
                     {"counts", piece.frequencies.counts},
                     {"probes", std::move(probes)},
@@ -40,7 +40,8 @@ std::string to_payload(const Piece& piece) {
 Piece from_payload(const std::string& payload) {
   const json fields = json::from_cbor(payload);
   Piece piece;
-  piece.frequencies = {fields["sentences"], fields["ids"], fields["counts"]};
+  piece.sentences = fields["sentences"];
+  piece.frequencies = {std::ssize(piece.sentences), fields["ids"], fields["counts"]};
   piece.paragraphs = fields["paragraphs"];
   for (const auto& probe : fields["probes"]) piece.probes.push_back(to_probe(probe));
   return piece;

@@ -128,25 +128,23 @@ Probe PieceMaker::instruction_probe(const Instruction& instruction) const {
   return probe;
 }
 
-DocumentFrequencies PieceMaker::frequencies(const std::vector<std::string>& sentences) const {
+void PieceMaker::add_sentences(const std::vector<std::string>& sentences, Piece& piece) const {
   std::map<std::int32_t, std::int32_t> counts;
   for (const auto& sentence : sentences) {
-    const Tokens ids = tokenizer_.encode(sentence);
+    const Tokens& ids = piece.sentences.emplace_back(tokenizer_.encode(sentence));
     for (const auto id : std::set(ids.begin(), ids.end()))
       if (!tokenizer_.is_special(id)) ++counts[id];
   }
-  DocumentFrequencies frequencies;
-  frequencies.sentences = static_cast<std::int64_t>(sentences.size());
+  piece.frequencies.sentences = static_cast<std::int64_t>(sentences.size());
   for (const auto& [id, count] : counts) {
-    frequencies.ids.push_back(id);
-    frequencies.counts.push_back(count);
+    piece.frequencies.ids.push_back(id);
+    piece.frequencies.counts.push_back(count);
   }
-  return frequencies;
 }
 
 Piece PieceMaker::of_concept(const Concept& concept_text) const {
   Piece piece;
-  piece.frequencies = frequencies(concept_text.sentences);
+  add_sentences(concept_text.sentences, piece);
   for (const auto& question : concept_text.own)
     add_question(question, Subset::own, concept_text.hash, piece.probes);
   for (const auto& question : concept_text.similar)
@@ -166,7 +164,7 @@ Piece PieceMaker::of_concept(const Concept& concept_text) const {
 
 Piece PieceMaker::of_shared(const SharedText& shared) const {
   Piece piece;
-  piece.frequencies = frequencies(shared.neutral);
+  add_sentences(shared.neutral, piece);
   for (const auto& question : shared.general)
     add_question(question, Subset::general, "general", piece.probes);
   for (const auto& text : shared.neutral) add_text_probe(text, Subset::general, piece.probes);

@@ -11,8 +11,9 @@ namespace quench::corpus {
 
 // What becomes of one concept, or of the shared text: one task of the stage.
 struct Piece {
-  DocumentFrequencies frequencies;  // of the concept's sentences, or of the neutral text
-  std::vector<Probe> probes;        // ids not yet given
+  std::vector<std::vector<std::int32_t>> sentences;   // the concept's, or the neutral text
+  DocumentFrequencies frequencies;                    // of these
+  std::vector<Probe> probes;                          // ids not yet given
   std::vector<std::vector<std::int32_t>> paragraphs;  // for relearning
 };
 
@@ -40,7 +41,8 @@ class PieceMaker {
                     std::vector<Probe>& probes) const;
   Probe instruction_probe(const Instruction& instruction) const;
   Tokens with_prefix(const std::string& text) const;
-  DocumentFrequencies frequencies(const std::vector<std::string>& sentences) const;
+  // Tokenises the sentences and counts in how many of them each token occurs.
+  void add_sentences(const std::vector<std::string>& sentences, Piece& piece) const;
 
   const model::Tokenizer& tokenizer_;
   const model::ChatTemplate* chat_ = nullptr;  // null: plain prompts

@@ -12,8 +12,8 @@
 #include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
-#include "stages/dictionary/ridge_system.hpp"
-#include "stages/dictionary/stop_rule.hpp"
+#include "stages/factorisation/ridge_system.hpp"
+#include "stages/factorisation/stop_rule.hpp"
 
 namespace quench::dictionary {
 

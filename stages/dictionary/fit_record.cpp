@@ -1,42 +1,13 @@
 #include "stages/dictionary/fit_record.hpp"
 
-#include <bit>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
-
 #include "cluster/error.hpp"
-#include "cluster/hash.hpp"
-#include "cluster/log.hpp"
+#include "stages/factorisation/record.hpp"
 
 namespace quench::dictionary {
 
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "arrays are stored little-endian");
-
 using nlohmann::json;
-
-template <typename T>
-json bytes_of(const std::vector<T>& values) {
-  std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
-  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-  return json::binary(std::move(bytes));
-}
-
-template <typename T>
-void read_bytes(const json& record, const char* key, std::vector<T>& values) {
-  const auto& bytes = record.at(key).get_binary();
-  values.resize(bytes.size() / sizeof(T));
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
-}
-
-std::string to_text(const json& record) {
-  std::string bytes;
-  json::to_cbor(record, bytes);
-  return bytes;
-}
 
 FitState read_state(const json& record) {
   FitState state;
@@ -56,7 +27,7 @@ FitState read_state(const json& record) {
 
 std::string pack(const Fit& fit) {
   const auto& factors = fit.factors;
-  return to_text({{"tokens", bytes_of(factors.tokens)},
+  return to_cbor({{"tokens", bytes_of(factors.tokens)},
                   {"width", factors.width},
                   {"rank", factors.rank},
                   {"features", bytes_of(factors.features)},
@@ -96,43 +67,21 @@ Fit unpack(const std::string& bytes) {
 }
 
 void save_state(const std::filesystem::path& file, const FitState& state) {
-  auto bytes = to_text({{"objective", bytes_of(state.objective)},
-                        {"rows", bytes_of(state.rows)},
-                        {"values", bytes_of(state.values)},
-                        {"best_rows", bytes_of(state.best_rows)},
-                        {"best_values", bytes_of(state.best_values)},
-                        {"best_features", bytes_of(state.best_features)},
-                        {"ridge", state.ridge},
-                        {"ridge_raises", state.ridge_raises},
-                        {"best_iteration", state.best_iteration}});
-  bytes += cluster::Sha256().field(bytes).hex();
-  auto partial = file;
-  partial += ".partial";
-  std::ofstream out(partial, std::ios::binary | std::ios::trunc);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out) {
-    std::error_code ignored;
-    std::filesystem::remove(partial, ignored);
-    throw DataError(partial.string() + ": the checkpoint cannot be written; is the disk full?");
-  }
-  std::filesystem::rename(partial, file);
+  save_record(file, {{"objective", bytes_of(state.objective)},
+                     {"rows", bytes_of(state.rows)},
+                     {"values", bytes_of(state.values)},
+                     {"best_rows", bytes_of(state.best_rows)},
+                     {"best_values", bytes_of(state.best_values)},
+                     {"best_features", bytes_of(state.best_features)},
+                     {"ridge", state.ridge},
+                     {"ridge_raises", state.ridge_raises},
+                     {"best_iteration", state.best_iteration}});
 }
 
 std::optional<FitState> load_state(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return {};
-  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  constexpr std::size_t checksum = 64;  // hex digits
-  try {
-    const auto body = bytes.substr(0, bytes.size() - std::min(bytes.size(), checksum));
-    if (cluster::Sha256().field(body).hex() == bytes.substr(body.size()))
-      return read_state(json::from_cbor(body));
-  } catch (const json::exception&) {
-  }
-  cluster::log_warning(file.string() +
-                       ": the checkpoint is damaged; its factorisation begins anew");
-  return {};
+  const auto record = load_record(file);
+  if (!record) return {};
+  return read_state(*record);
 }
 
 }  // namespace quench::dictionary

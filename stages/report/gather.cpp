@@ -20,7 +20,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::int64_t schema = 1;             // of all stage files read here
+constexpr std::int64_t schema = 1;             // of the stage files read here,
+constexpr std::int64_t corpus_schema = 2;      // and of corpus.h5
 constexpr std::int64_t most_tokens = 200;      // edited tokens shown of a concept
 constexpr std::int64_t most_features = 25;     // selected features shown of a concept
 constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
@@ -56,7 +57,7 @@ class Gatherer {
  public:
   explicit Gatherer(std::filesystem::path directory)
       : directory_(std::move(directory)),
-        corpus_(directory_ / "corpus.h5", "corpus", schema),
+        corpus_(directory_ / "corpus.h5", "corpus", corpus_schema),
         count_(corpus_.shape("concepts/sentence_count")[0]) {
     document_["concepts"] = json::array();
     const auto names = corpus_.read_strings("concepts/name");

@@ -223,7 +223,7 @@ def run_with_file_limit(config, run, limit, ranks):
     return launch.call(words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
 
 
-@pytest.mark.parametrize("file", ["corpus.h5", "dictionary.h5", "baseline.h5", "edits.h5", "evaluation.h5",
+@pytest.mark.parametrize("file", ["corpus.h5", "dictionary.h5", "activations.h5", "baseline.h5", "edits.h5", "evaluation.h5",
                                   "relearning.h5", "model/model.safetensors"])
 def test_no_room_for_a_file(config, reference, run, file):
     before = list(STAGE_FILES.values()) + ["model/model.safetensors"]

@@ -12,7 +12,7 @@ from launch import DONE, INTERNAL, STOPPED, settings
 from stores import STAGE_FILES, assert_same, contents, is_complete, leftovers
 
 # Stages that do their work as tasks; one that is hit after its first task leaves the others open.
-TASK_STAGES = ["corpus", "dictionary", "baseline", "erasure", "evaluation", "relearning"]
+TASK_STAGES = ["corpus", "dictionary", "activations", "baseline", "erasure", "evaluation", "relearning"]
 ENDLESS = settings("relearning.steps=1000000", "relearning.points=1")
 
 

@@ -49,6 +49,20 @@ void write_logits(const Transformer& model, const nlohmann::json& request) {
   }
 }
 
+// What the MLP of every layer holds before its down projection, at every token of every row:
+// [layers, tokens, mlp_width] float32.
+void write_activations(const Transformer& model, const nlohmann::json& request) {
+  const auto rows = request.at("rows").get<std::vector<Tokens>>();
+  Passage passage = model.enter(batch_of(rows, request.at("pad") == "left"));
+  const at::Tensor kept = passage.batch.branches.ge(0);
+  std::ofstream out(request.at("out").get<std::string>(), std::ios::binary);
+  for (std::int64_t layer = 0; layer < model.config().layers; ++layer) {
+    const at::Tensor tokens = at::index(model.mlp_activations(passage, layer), {kept}).contiguous();
+    out.write(static_cast<const char*>(tokens.const_data_ptr()),
+              static_cast<std::streamsize>(tokens.nbytes()));
+  }
+}
+
 nlohmann::json scores(const Transformer& model, const nlohmann::json& request) {
   std::vector<ScoreItem> items;
   for (const auto& item : request.at("items"))
@@ -73,14 +87,19 @@ nlohmann::json answers(const Transformer& model, const nlohmann::json& request) 
 nlohmann::json answer(const Transformer& model, const nlohmann::json& request) {
   if (request.at("what") == "score") return scores(model, request);
   if (request.at("what") == "generate") return answers(model, request);
-  write_logits(model, request);
+  if (request.at("what") == "activations") {
+    write_activations(model, request);
+  } else {
+    write_logits(model, request);
+  }
   return {};
 }
 
 }  // namespace
 
 // transformer_driver MODEL_DIR: for each JSON line on standard input a JSON line; tokens are ids.
-// {"what": "logits", "rows", "pad", "out"}, {"what": "score", "items", "max_tokens"},
+// {"what": "logits" or "activations", "rows", "pad", "out"},
+// {"what": "score", "items", "max_tokens"},
 // {"what": "generate", "prompts", "max_new_tokens", "stop_ids", "batch"}.
 int main(int argc, char** argv) try {
   if (argc != 2) throw quench::ConfigError("usage: transformer_driver MODEL_DIR");

@@ -1,4 +1,4 @@
-"""Compares logits, scores and greedy generation with Hugging Face's transformers, in float32.
+"""Compares logits, MLP activations, scores and greedy generation with Hugging Face's transformers, in float32.
 
 Environment: QUENCH_TRANSFORMER_DRIVER (program), QUENCH_MODELS (folder with converted models).
 What is missing is skipped, with a message.
@@ -50,6 +50,17 @@ class Pair:
     def logits(self, row):
         return self.reference(torch.tensor([row])).logits[0].numpy()
 
+    @torch.inference_mode()
+    def activations(self, row):
+        """The input of down_proj: [layers, tokens, width of the MLP]."""
+        seen = []
+        hooks = [layer.mlp.down_proj.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0].numpy()))
+                 for layer in self.reference.model.layers]
+        self.reference(torch.tensor([row]))
+        for hook in hooks:
+            hook.remove()
+        return np.stack(seen)
+
     def logprob(self, context, continuation):
         """The sum of the continuation's log-probabilities, in float64."""
         logits = torch.from_numpy(self.logits(context + continuation)).double()[len(context) - 1:-1]
@@ -97,6 +108,14 @@ def check_logits(pair, rows, pad, folder):
     assert np.abs(logits - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
+def check_activations(pair, rows, pad, folder):
+    pair.ask(what="activations", rows=rows, pad=pad, out=str(folder / "activations"))
+    expected = np.concatenate([pair.activations(row) for row in rows], axis=1)
+    activations = np.fromfile(folder / "activations", dtype=np.float32).reshape(expected.shape)
+    for ours, theirs in zip(activations, expected, strict=True):  # a layer each
+        assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
 def check_scores(pair, items):
     expected = [[pair.logprob(item["context"], tokens) for tokens in item["continuations"]] for item in items]
     for max_tokens in (1, 4096):
@@ -115,6 +134,11 @@ def check_generation(pair, prompts, batch):
 def test_logits_of_tiny_models(tiny, pad, tmp_path):
     check_logits(tiny, rows_of(tiny, [40]), pad, tmp_path)
     check_logits(tiny, rows_of(tiny, [40, 23, 9, 1]), pad, tmp_path)
+
+
+@pytest.mark.parametrize("pad", ["left", "right"])
+def test_mlp_activations_of_tiny_models(tiny, pad, tmp_path):
+    check_activations(tiny, rows_of(tiny, [40, 23, 9, 1]), pad, tmp_path)
 
 
 def test_scores_of_tiny_models(tiny):

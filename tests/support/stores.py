@@ -2,19 +2,19 @@
 import h5py
 import numpy as np
 
-STAGE_FILES = {"corpus": "corpus.h5", "dictionary": "dictionary.h5", "selection": "selection.h5",
-               "baseline": "baseline.h5", "erasure": "edits.h5", "evaluation": "evaluation.h5",
-               "relearning": "relearning.h5"}
+STAGE_FILES = {"corpus": "corpus.h5", "dictionary": "dictionary.h5", "activations": "activations.h5",
+               "selection": "selection.h5", "baseline": "baseline.h5", "erasure": "edits.h5",
+               "evaluation": "evaluation.h5", "relearning": "relearning.h5"}
 OF_ONE_RUN = {"run_id", "created"}  # attributes that differ between two runs
 
 
 def contents(path):
-    """{dataset's or attribute's name: value} of a whole file."""
+    """{dataset's or attribute's name: value} of a whole file, but for the times that it took."""
     values = {}
 
     def collect(name, item):
         values.update({f"{name}@{key}": value for key, value in item.attrs.items() if key not in OF_ONE_RUN})
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and not name.endswith("/seconds"):
             values[name] = item[()]
 
     with h5py.File(path, "r") as file:

@@ -25,6 +25,10 @@ prompt_style = plain
 [dictionary]
 rank = 8
 max_iterations = 30
+[activations]
+layers = 0,2
+rank = 4
+max_iterations = 20
 [selection]
 contrast = 0.2
 [erasure]

@@ -138,7 +138,7 @@ json content_of(const std::filesystem::path& path) {
   for (const char* name : {"concepts/name", "concepts/hash", "concepts/aliases", "probes/accepted"})
     content[name] = file.read_strings(name);
   for (const char* name : {"concepts/sentence_count", "neutral/sentence_count", "probes/concept",
-                           "probe_offsets", "paragraph_offsets"})
+                           "probe_offsets", "paragraph_offsets", "sentence_offsets"})
     content[name] = file.read<std::int64_t>(name);
   for (const char* name : {"neutral/ids", "neutral/counts", "probes/correct"})
     content[name] = file.read<std::int32_t>(name);
@@ -146,7 +146,7 @@ json content_of(const std::filesystem::path& path) {
     content[name] = file.read<std::uint8_t>(name);
   for (const char* name :
        {"frequencies/ids", "frequencies/counts", "probes/context", "probes/continuations",
-        "probes/continuation_lengths", "paragraphs/tokens"})
+        "probes/continuation_lengths", "paragraphs/tokens", "sentences/tokens"})
     content[name] = file.read_ragged<std::int32_t>(name);
   content["failures"] = file.number_attribute("/", "failures");
   return content;
@@ -383,6 +383,13 @@ TEST_F(CorpusTest, ParagraphsAreWholeAndBeginWithThePrefix) {
   ASSERT_EQ(paragraphs.size(), 6u);  // the last third is held out
   EXPECT_EQ(paragraphs[0], Ids{bos} + bytes("E is T."));
   EXPECT_EQ(paragraphs[1], Ids{bos} + bytes(std::string(300, 't')));
+}
+
+TEST_F(CorpusTest, SentencesInOrderWithoutThePrefix) {
+  const Corpus corpus(make(2));
+  EXPECT_EQ(corpus.sentences(1),
+            (std::vector<Ids>{Ids{ab, ' ', 'b', 'a'}, Ids{'a', ab, bos}, bytes("zzE")}));
+  EXPECT_EQ(corpus.neutral_sentences(), (std::vector<Ids>{Ids{ab, ' ', 'c', 'd'}, bytes("cd")}));
 }
 
 TEST_F(CorpusTest, ACatalogThatChangedIsRefused) {

@@ -14,8 +14,8 @@
 #include "cluster/partition.hpp"
 #include "cluster/random.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
-#include "stages/dictionary/stop_rule.hpp"
 #include "stages/dictionary/winners.hpp"
+#include "stages/factorisation/stop_rule.hpp"
 #include "tests/support/reference_factorisation.hpp"
 
 namespace quench::dictionary {

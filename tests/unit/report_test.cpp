@@ -141,7 +141,7 @@ TEST(HtmlPage, BrokenTextIsStillJson) {
 class Report : public ::testing::Test {
  protected:
   void SetUp() override {
-    cluster::StoreWriter store(*comm_, directory_ / "corpus.h5", {"corpus", 1, "run", "inputs"});
+    cluster::StoreWriter store(*comm_, directory_ / "corpus.h5", {"corpus", 2, "run", "inputs"});
     store.write_strings("concepts/name", names_);
     write<std::int64_t>(store, "concepts/sentence_count", {3, 4, 5});
     store.finish();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cluster/error.hpp"
 #include "tests/unit/tiny_model.hpp"
 
 namespace quench::model {
@@ -106,6 +107,45 @@ TEST_P(TransformerTest, OnlyLaterTokensSeeAToken) {
   const at::Tensor difference = (model_.hidden(plain_batch(changed)) - alone()).abs().amax(-1)[0];
   EXPECT_EQ(difference.slice(0, 0, 5).max().item<float>(), 0);
   EXPECT_GT(difference.slice(0, 5).min().item<float>(), 1e-4);
+}
+
+// One layer alone: its down projection of the activations is what the layer adds by its MLP.
+TEST_P(TransformerTest, MlpActivationsAreWhatTheDownProjectionReads) {
+  Weights weights = random_weights(config_);
+  const auto states_with = [&](const at::Tensor& down) {
+    Weights changed = weights;
+    changed.layers[1].down = down;
+    Passage passage = Transformer(config_, changed).enter(plain_batch(ids_));
+    Transformer(config_, changed).mlp_activations(passage, 1);
+    return passage.states[0];
+  };
+  Passage passage = model_.enter(plain_batch(ids_));
+  const at::Tensor activations = model_.mlp_activations(passage, 1)[0];
+  ASSERT_EQ(activations.sizes(), (at::IntArrayRef{12, config_.mlp_width}));
+  const at::Tensor& down = weights.layers[1].down;
+  at::Tensor change = at::linear(activations, down);
+  if (config_.sandwich_norms)
+    change = at::rms_norm(change, {config_.width}, weights.layers[1].post_mlp_norm + 1,
+                          config_.norm_eps);
+  EXPECT_LT(largest_difference(states_with(down) - states_with(at::zeros_like(down)), change),
+            tolerance);
+}
+
+TEST_P(TransformerTest, APassageStopsAndGoesOn) {
+  const Batch batch = stacked(plain_batch(ids_), padded(plain_batch(ids_), 0, 0));
+  Passage passage = model_.enter(batch), direct = model_.enter(batch);
+  model_.mlp_activations(passage, 0);
+  EXPECT_EQ(passage.next_layer, 1);
+  EXPECT_TRUE(at::equal(model_.mlp_activations(passage, 1), model_.mlp_activations(direct, 1)));
+  EXPECT_TRUE(at::equal(passage.states, direct.states));
+  EXPECT_THROW(model_.mlp_activations(passage, 1), InternalError);
+  EXPECT_THROW(model_.mlp_activations(direct, 2), InternalError);
+  const Weights weights = random_weights(config_);
+  const at::Tensor norm = config_.norm_unit_offset ? weights.final_norm + 1 : weights.final_norm;
+  EXPECT_LT(
+      largest_difference(at::rms_norm(passage.states, {config_.width}, norm, config_.norm_eps)[0],
+                         alone()[0]),
+      tolerance);
 }
 
 TEST_P(TransformerTest, OverlayIsAnEditOfTheEmbedding) {

@@ -1,8 +1,8 @@
-#include "stages/dictionary/ridge_system.hpp"
+#include "stages/factorisation/ridge_system.hpp"
 
 #include "cluster/error.hpp"
 
-namespace quench::dictionary {
+namespace quench {
 
 at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_side) {
   constexpr std::int64_t most_raises = 3;
@@ -17,12 +17,13 @@ at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_
     }
     if (raises_ == most_raises) {
       throw DataError(
-          "the systems of the factorisation are singular, even with a thousandfold "
-          "dictionary.ridge; raise it or lower dictionary.rank");
+          "the systems of the factorisation are singular, even with a thousandfold ridge; raise "
+          "the "
+          "ridge or lower the rank");
     }
     ++raises_;
     lambda_ *= 10;
   }
 }
 
-}  // namespace quench::dictionary
+}  // namespace quench

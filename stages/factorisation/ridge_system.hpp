@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace quench::dictionary {
+namespace quench {
 
 // Solves (M + lambda I) X = B by Cholesky in float64. When the matrix is not positive definite,
 // lambda is raised tenfold, at most three times over the life of a fit, and stays so. Local.
@@ -22,4 +22,4 @@ class RidgeSystem {
   std::int64_t raises_;
 };
 
-}  // namespace quench::dictionary
+}  // namespace quench

@@ -1,8 +1,22 @@
-#include "stages/dictionary/stop_rule.hpp"
+#include "stages/factorisation/stop_rule.hpp"
 
 #include <limits>
 
-namespace quench::dictionary {
+namespace quench {
+
+void describe(StopOptions& options, OptionTable& table, const std::string& section) {
+  table.add_choice(section + ".stop", options.stop,
+                   "when to stop: relative progress over a window, or the reference's patience",
+                   {"progress", "patience"});
+  table.add(section + ".max_iterations", options.max_iterations, "iterations at most", {1, 1e9});
+  table.add(section + ".patience", options.patience,
+            "patience: iterations without an improvement above the tolerance", {1, 1e9});
+  table.add(section + ".tolerance", options.tolerance,
+            "patience: least improvement, absolute, of the objective", {0, 1e300});
+  table.add(section + ".window", options.window, "progress: iterations looked back", {1, 1e9});
+  table.add(section + ".progress", options.progress,
+            "progress: least relative decrease of the best objective over the window", {0, 1});
+}
 
 bool StopRule::improves(double objective) {
   const double before = best_.empty() ? std::numeric_limits<double>::infinity() : best_.back();
@@ -30,4 +44,4 @@ std::string StopRule::reason() const {
   return done >= options_.max_iterations ? "max_iterations" : "";
 }
 
-}  // namespace quench::dictionary
+}  // namespace quench

@@ -1,0 +1,63 @@
+#include "pipeline/needs.hpp"
+
+#include <algorithm>
+
+#include "stages/activations/cost.hpp"
+
+namespace quench::pipeline {
+
+namespace {
+
+// Rough sizes of texts: bytes a token, and tokens of a concept's sentence.
+constexpr double token_bytes = 4, sentence_tokens = 35;
+// Tokens of a concept's and the neutral sentences: a few thousand.
+constexpr std::int64_t dictionary_rows = 8192;
+
+}  // namespace
+
+ActivationNeeds activation_needs(const Configuration& configuration,
+                                 const model::ModelConfig& model,
+                                 const std::vector<corpus::ConceptEntry>& concepts,
+                                 const corpus::SharedText& shared) {
+  const auto& options = configuration.activations;
+  const auto layers = activations::chosen_layers(options, model.layers);
+  ActivationNeeds needs;
+  if (layers.empty()) return needs;
+  double neutral = 0;
+  for (const auto& text : shared.neutral) neutral += static_cast<double>(text.size()) / token_bytes;
+  const double share = static_cast<double>(layers.back() + 1) / static_cast<double>(model.layers);
+  activations::FitShape shape{0, static_cast<double>(model.mlp_width),
+                              static_cast<double>(model.width), static_cast<double>(options.rank),
+                              options.density};
+  for (const auto& entry : concepts) {
+    shape.positions = neutral + static_cast<double>(entry.sentences) * sentence_tokens;
+    needs.forward_tokens += shape.positions * share;
+    needs.flops += static_cast<double>(layers.size()) * activations::usual_iterations *
+                   activations::flops(shape);
+    shape.positions /= static_cast<double>(configuration.run.group_size);
+    needs.bytes = std::max(needs.bytes, activations::resident_bytes(shape));
+  }
+  needs.fits = std::ssize(concepts) * std::ssize(layers);
+  return needs;
+}
+
+model::MemoryEstimate memory_needs(const Configuration& configuration,
+                                   const model::ModelConfig& model,
+                                   const std::vector<corpus::ConceptEntry>& concepts,
+                                   const corpus::SharedText& shared) {
+  const auto& relearning = configuration.relearning;
+  const auto activations = activation_needs(configuration, model, concepts, shared);
+  const auto batch_tokens =
+      std::max(configuration.evaluation.batch_tokens,
+               activations.fits > 0 ? configuration.activations.batch_tokens : std::int64_t{0});
+  auto estimate =
+      model::estimate_memory(model, batch_tokens, relearning.enabled ? relearning.max_length : 0,
+                             dictionary_rows, configuration.dictionary.rank);
+  if (activations.fits > 0)
+    estimate.factorisation =
+        std::max(estimate.factorisation,
+                 estimate.activations + static_cast<std::int64_t>(activations.bytes));
+  return estimate;
+}
+
+}  // namespace quench::pipeline

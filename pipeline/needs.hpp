@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/config.hpp"
+#include "model/memory.hpp"
+#include "pipeline/configuration.hpp"
+#include "stages/corpus/catalog.hpp"
+
+// What a run will need, from configuration, catalog and model configuration alone.
+namespace quench::pipeline {
+
+// Of stage activations; all 0 when it is off. Tokens are estimated from the texts' lengths.
+struct ActivationNeeds {
+  std::int64_t fits = 0;      // concepts x layers
+  double forward_tokens = 0;  // through the whole model
+  double flops = 0;           // of the factorisations
+  double bytes = 0;           // of one rank, beside a forward batch
+};
+
+// Throws ConfigError for layers that the model lacks.
+ActivationNeeds activation_needs(const Configuration& configuration,
+                                 const model::ModelConfig& model,
+                                 const std::vector<corpus::ConceptEntry>& concepts,
+                                 const corpus::SharedText& shared);
+
+// Throws as activation_needs().
+model::MemoryEstimate memory_needs(const Configuration& configuration,
+                                   const model::ModelConfig& model,
+                                   const std::vector<corpus::ConceptEntry>& concepts,
+                                   const corpus::SharedText& shared);
+
+}  // namespace quench::pipeline
