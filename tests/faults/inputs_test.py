@@ -47,6 +47,7 @@ def catalog(base, tmp_path):
     ("erasure.shared_tokens=some", ["erasure.shared_tokens", "'some'", "strongest"]),
     ("corpus.concepts=Gulf", ["Gulf", "Golf"]),
     ("relearning.concepts=Tennis", ["relearning.concepts", "Tennis"]),
+    ("activations.layers=0-3", ["activations.layers", "'0-3'", "layers 0 to 2"]),
     ("run.device=gpu", ["run.device", "'gpu'", "auto | cpu | cuda"]),
     ("run.model=/nowhere/model", ["run.model", "/nowhere/model"]),
     ("run.catalog=/nowhere/catalog", ["run.catalog", "/nowhere/catalog"]),
@@ -56,6 +57,24 @@ def catalog(base, tmp_path):
 def test_setting(config, run, setting, parts, ranks):
     refused(launch.run(config, run, *settings(setting), ranks=ranks), *parts)
     assert not run.exists()
+
+
+def test_plan_counts_the_activations_factorised(config, run):
+    def plan(*assignments):
+        words = [tiny_run.QUENCH, "plan", "-c", config, *settings(f"run.directory={run}", *assignments), "--json"]
+        return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    off, on, every = plan("activations.layers="), plan(), plan("activations.layers=all")
+    assert [p["activation_fits"] for p in (off, on, every)] == [0, 6, 9]
+    assert off["rank_hours"] < on["rank_hours"] < every["rank_hours"]
+    assert off["forward_tokens"] < on["forward_tokens"] == every["forward_tokens"]  # layer 2 is the last
+
+
+def test_activations_of_an_earlier_configuration_are_removed(config, reference, run):
+    shutil.copytree(reference, run)
+    done = launch.run(config, run, *settings("activations.layers="), "--accept-changes")
+    assert done.returncode == DONE, done.stderr
+    assert "selection: kept" in done.stderr and not (run / "activations.h5").exists()
 
 
 def test_several_problems_are_told_at_once(config, run):

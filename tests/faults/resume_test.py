@@ -61,6 +61,14 @@ def test_ranks_hit_in_each_stage(config, reference, tmp_path, name, code, ranks,
     assert leftovers(run) == []
 
 
+def test_groups_share_a_factorisation(config, reference, tmp_path):
+    run = tmp_path / "run"
+    done = launch.run(config, run, *settings("run.group_size=2"), ranks=2)
+    assert done.returncode == DONE, done.stderr
+    # Padding and sums differ; the neurons of the features do not.
+    assert_same(run, reference, rtol=1e-3, atol=1e-4, stages=["corpus", "activations"])
+
+
 @pytest.mark.parametrize("stage", ["dictionary", "evaluation"])
 def test_all_ranks_and_mpirun_killed_at_once(config, reference, tmp_path, stage):
     run = tmp_path / "run"
