@@ -34,7 +34,8 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
   hashes.corpus = hash_of({"corpus", hash_inputs(identity, "catalog/"),
                            hash_inputs(identity, "model/tokenizer"), options({"corpus."})});
   hashes.dictionary =
-      hash_of({"dictionary", hashes.corpus, hashes.model, options({"dictionary."})});
+      hash_of({"dictionary", hashes.corpus, hashes.model,
+               configuration.table().fingerprint({"dictionary."}, {"dictionary.batch"})});
   hashes.selection = hash_of({"selection", hashes.dictionary, options({"selection."})});
   hashes.baseline = hash_of({"baseline", hashes.corpus, hashes.model, measuring});
   hashes.erasure = hash_of({"erasure", hashes.selection, hashes.baseline,

@@ -251,7 +251,7 @@ Fit finish(const Followed& followed, const Batch& batch, std::int64_t place, dou
     throw InternalError("the device took another iteration for the best one");
   fit.factors = batch.best(place);
   fit.ridge = ridge;
-  fit.form = "device";
+  fit.form = "batched";
   return fit;
 }
 

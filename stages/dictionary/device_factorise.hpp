@@ -20,7 +20,7 @@ struct DeviceJob {
   InitialRows initial;
 };
 
-// What factorise() gives, up to rounding, for each job; Fit::form is "device" and Fit::seconds its
+// What factorise() gives, up to rounding, for each job; Fit::form is "batched" and Fit::seconds its
 // share of the batch. The host looks at the objectives every `chunk` iterations and at nothing in
 // between; a fit is nevertheless the one of the iteration at which its stop rule ends it. Empty for
 // a job whose systems are singular at the first ridge, or which overflows: factorise() raises the

@@ -21,6 +21,7 @@ struct Options {
   std::int64_t window = 20;     // progress: iterations looked back
   double progress =
       1e-4;  // progress: least relative decrease of the best objective over the window
+  std::int64_t batch = 0;   // concepts factorised together on one device; 0: 16 on a GPU, else 1
   double checkpoint = 300;  // seconds between checkpoints inside a factorisation
   std::int64_t seed = 42;
 };

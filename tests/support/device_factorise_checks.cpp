@@ -1,11 +1,14 @@
 #include "tests/support/device_factorise_checks.hpp"
 
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <list>
 #include <numeric>
+#include <set>
 
 #include "cluster/error.hpp"
 #include "cluster/random.hpp"
@@ -77,7 +80,7 @@ void expect_same(const Fit& actual, const Fit& expected) {
   EXPECT_NEAR(actual.objective.at(actual.best_iteration),
               expected.objective.at(expected.best_iteration), 1e-6 * expected.objective[0]);
   EXPECT_EQ(actual.ridge, expected.ridge);
-  EXPECT_EQ(actual.form, "device");
+  EXPECT_EQ(actual.form, "batched");
   ASSERT_EQ(actual.objective.size(), expected.objective.size());
   for (std::size_t i = 0; i < expected.objective.size(); ++i)
     EXPECT_NEAR(actual.objective[i], expected.objective[i], 1e-6 * expected.objective[i]) << i;
@@ -209,6 +212,35 @@ void a_stop_ends_it(at::Device device) {
   EXPECT_EQ(asked, 2);
 }
 
+// The host asks for nothing between chunks: as many numbers and lists in three times the
+// iterations.
+void nothing_is_read_within_a_chunk(at::Device device) {
+  static std::atomic<int> reads;
+  auto options = options_of(4, 0.1);
+  options.stop = "patience";
+  const auto reads_of = [&](std::int64_t iterations) {
+    reads = 0;
+    options.max_iterations = iterations;
+    const Concepts concepts(options, 8, {50, 40});
+    at::RecordFunctionGuard enabled;
+    const auto handle = at::addThreadLocalCallback(
+        at::RecordFunctionCallback([](const at::RecordFunction& called) {
+          static const std::set<std::string> reading{"aten::_local_scalar_dense", "aten::nonzero",
+                                                     "aten::masked_select",       "aten::equal",
+                                                     "aten::is_nonzero",          "aten::_to_cpu"};
+          const std::string name = called.name();
+          if (reading.contains(name)) ++reads;
+          return std::unique_ptr<at::ObserverContext>();
+        }).scopes({at::RecordScope::FUNCTION}));
+    concepts.batch(device, 100);
+    at::removeCallback(handle);
+    return reads.load();
+  };
+  const auto few = reads_of(10);
+  EXPECT_GT(few, 0);
+  EXPECT_EQ(reads_of(30), few);
+}
+
 // Against a stable sort; small whole numbers make ties, zeros of both signs among them.
 void winners_are_exact(at::Device device) {
   at::manual_seed(5);
@@ -240,6 +272,7 @@ const std::vector<DeviceCheck>& device_factorise_checks() {
       {"WhatTheHostMustDo", what_the_host_must_do},
       {"NothingButZeros", nothing_but_zeros},
       {"AStopEndsIt", a_stop_ends_it},
+      {"NothingIsReadWithinAChunk", nothing_is_read_within_a_chunk},
   };
   return checks;
 }
