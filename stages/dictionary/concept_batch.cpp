@@ -58,13 +58,7 @@ std::int64_t batch_size(const Inputs& inputs, const Options& options, cluster::C
                         std::span<const cluster::Task> tasks) {
   constexpr std::int64_t usual_on_gpu = 16;
   const bool gpu = context.session.device().is_cuda();
-  if (context.session.group().size() > 1) {
-    if (gpu && context.is_root())
-      cluster::log_info(
-          "dictionary: on the CPU; a GPU takes factorisations that ranks do not share "
-          "(run.group_size = 1)");
-    return 0;
-  }
+  if (context.session.group().size() > 1) return 0;
   if (!gpu) return options.batch > 1 ? options.batch : 0;
   return std::min(options.batch > 0 ? options.batch : usual_on_gpu,
                   fitting(inputs, options, context, tasks));

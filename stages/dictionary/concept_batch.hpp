@@ -17,8 +17,7 @@ namespace quench::dictionary {
 Shard make_shard(const Inputs& inputs, std::span<const std::int32_t> tokens,
                  const cluster::Communicator& group);
 
-// Collective. Concepts to factorise together; 0: one by one, on the host. Tells once when GPUs are
-// left idle.
+// Collective. Concepts to factorise together; 0: one by one, on the host.
 std::int64_t batch_size(const Inputs& inputs, const Options& options, cluster::Context& context,
                         std::span<const cluster::Task> tasks);
 

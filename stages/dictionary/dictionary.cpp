@@ -281,6 +281,12 @@ void describe(Options& options, OptionTable& table) {
 Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
   const bool joint = options.scope != "concept";
+  if (context.is_root() && context.session.device().is_cuda() &&
+      (joint || context.session.group().size() > 1))
+    cluster::log_info(
+        "dictionary: on the CPU; a GPU takes the factorisations of concepts that ranks do not "
+        "share "
+        "(dictionary.scope = concept, run.group_size = 1)");
   const auto block = joint ? factorise_jointly(inputs, options, context)
                            : factorise_concepts(inputs, options, context);
   log_cost(block, options, joint ? comm.size() : context.session.group().size(), comm);

@@ -223,15 +223,15 @@ void nothing_is_read_within_a_chunk(at::Device device) {
     options.max_iterations = iterations;
     const Concepts concepts(options, 8, {50, 40});
     at::RecordFunctionGuard enabled;
-    const auto handle = at::addThreadLocalCallback(
-        at::RecordFunctionCallback([](const at::RecordFunction& called) {
-          static const std::set<std::string> reading{"aten::_local_scalar_dense", "aten::nonzero",
-                                                     "aten::masked_select",       "aten::equal",
-                                                     "aten::is_nonzero",          "aten::_to_cpu"};
-          const std::string name = called.name();
-          if (reading.contains(name)) ++reads;
-          return std::unique_ptr<at::ObserverContext>();
-        }).scopes({at::RecordScope::FUNCTION}));
+    const auto handle =
+        at::addThreadLocalCallback(at::RecordFunctionCallback([](const at::RecordFunction& called) {
+                                     static const std::set<std::string> reading{
+                                         "aten::_local_scalar_dense", "aten::nonzero",
+                                         "aten::masked_select", "aten::equal", "aten::is_nonzero"};
+                                     const std::string name = called.name();
+                                     if (reading.contains(name)) ++reads;
+                                     return std::unique_ptr<at::ObserverContext>();
+                                   }).scopes({at::RecordScope::FUNCTION}));
     concepts.batch(device, 100);
     at::removeCallback(handle);
     return reads.load();
