@@ -5,7 +5,6 @@
 #include <cmath>
 #include <deque>
 #include <limits>
-#include <numeric>
 
 #include "cluster/error.hpp"
 #include "stages/dictionary/stop_rule.hpp"
@@ -186,6 +185,8 @@ at::Tensor Batch::stalled() const {
   return before - least_.back() <= before * options_.progress;
 }
 
+// One copy that waits: to enqueue the next chunk before it would cost more, iterations of jobs that
+// have ended.
 at::Tensor Batch::run(std::int64_t count) {
   std::vector<at::Tensor> objectives;
   for (std::int64_t i = 0; i < count; ++i) objectives.push_back(iterate());
