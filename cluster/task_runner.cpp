@@ -84,7 +84,8 @@ std::string list_journals(const fs::path& directory) {
 class TaskRun {
  public:
   TaskRun(Context& context, const std::string& stage, std::span<const Task> tasks,
-          const std::function<std::string(std::int64_t, Communicator&)>& work);
+          const std::function<std::string(std::int64_t, Communicator&)>& work,
+          const Bundles& bundles);
   TaskResults run();
 
  private:
@@ -94,6 +95,8 @@ class TaskRun {
   void draw_tasks();
   void run_drawn(TicketCounter* tickets);
   std::int64_t next_ticket(TicketCounter* tickets);
+  std::int64_t groups() const { return world_.size() / group_.size(); }
+  void run_bundle(std::int64_t ticket);
   Ending attempt(std::int64_t task);
   void run_one(std::int64_t task);
   void record(std::int64_t task, const Ending& ending);
@@ -107,6 +110,8 @@ class TaskRun {
   std::string stage_;
   std::span<const Task> tasks_;
   const std::function<std::string(std::int64_t, Communicator&)>& work_;
+  const Bundles& bundles_;
+  std::int64_t bundle_size_ = 1;
   fs::path directory_;
   Fault fault_;
 
@@ -123,13 +128,15 @@ class TaskRun {
 };
 
 TaskRun::TaskRun(Context& context, const std::string& stage, std::span<const Task> tasks,
-                 const std::function<std::string(std::int64_t, Communicator&)>& work)
+                 const std::function<std::string(std::int64_t, Communicator&)>& work,
+                 const Bundles& bundles)
     : context_(context),
       world_(context.session.world()),
       group_(context.session.group()),
       stage_(stage),
       tasks_(tasks),
       work_(work),
+      bundles_(bundles),
       directory_(journal_directory(context, stage)),
       fault_(stage, world_.rank()) {}
 
@@ -191,7 +198,9 @@ void TaskRun::draw_tasks() {
     if (leads()) journal_ = std::make_unique<JournalWriter>(journal_of(directory_, world_.rank()));
   });
   const auto distinct = static_cast<std::int64_t>(task_of_key_.size());
-  const auto before = distinct - static_cast<std::int64_t>(remaining_.size());
+  const auto open_before = static_cast<std::int64_t>(remaining_.size());
+  const auto before = distinct - open_before;
+  bundle_size_ = std::min(bundles_.size, (open_before + groups() - 1) / groups());
   Progress progress(world_.rank() == 0 && !context_.quiet, stage_, distinct);
   progress.update(before);
   {
@@ -199,9 +208,9 @@ void TaskRun::draw_tasks() {
     if (auto* leaders = context_.session.leaders())
       // Whoever asks again has finished its task before: all but one a group are done.
       tickets = leaders->tickets(
-          static_cast<std::int64_t>(remaining_.size()),
-          [&, groups = leaders->size()](std::int64_t handed_out) {
-            progress.update(before + std::max<std::int64_t>(0, handed_out - groups));
+          (open_before + bundle_size_ - 1) / bundle_size_, [&](std::int64_t handed_out) {
+            progress.update(before +
+                            bundle_size_ * std::max<std::int64_t>(0, handed_out - groups()));
           });
     run_drawn(tickets.get());
   }
@@ -229,7 +238,7 @@ void TaskRun::draw_tasks() {
 void TaskRun::run_drawn(TicketCounter* tickets) {
   try {
     for (auto ticket = next_ticket(tickets); ticket >= 0; ticket = next_ticket(tickets))
-      run_one(remaining_[ticket]);
+      run_bundle(ticket);
   } catch (const Error&) {
     fatal_ = std::current_exception();
   }
@@ -268,6 +277,20 @@ Ending TaskRun::attempt(std::int64_t task) {
   const auto speaker =
       all_reduce_value(group_, mine == worst ? group_.rank() : group_.size(), Op::min);
   return {static_cast<Kind>(worst), broadcast_string(group_, speaker, ending.text)};
+}
+
+void TaskRun::run_bundle(std::int64_t ticket) {
+  const auto first = ticket * bundle_size_;
+  const auto all = std::span<const std::int64_t>(remaining_).subspan(first);
+  const auto tasks = all.first(std::min<std::size_t>(bundle_size_, all.size()));
+  if (bundles_.begin) {
+    const auto working = context_.timers.scope("tasks/" + stage_ + "/work");
+    bundles_.begin(tasks);
+  }
+  for (const auto task : tasks) {
+    if (stopped_ || fatal_) return;
+    run_one(task);
+  }
 }
 
 void TaskRun::run_one(std::int64_t task) {
@@ -320,8 +343,9 @@ std::int64_t TaskResults::failures() const {
 }
 
 TaskResults run_tasks(Context& context, const std::string& stage, std::span<const Task> tasks,
-                      const std::function<std::string(std::int64_t, Communicator&)>& work) {
-  return TaskRun(context, stage, tasks, work).run();
+                      const std::function<std::string(std::int64_t, Communicator&)>& work,
+                      const Bundles& bundles) {
+  return TaskRun(context, stage, tasks, work, bundles).run();
 }
 
 void remove_journals(Context& context, const std::string& stage) {

@@ -54,6 +54,15 @@ class TaskResults {
   std::vector<Entry> entries_;
 };
 
+// Tasks that a group draws together, neighbours in cost: fewer than `size` where groups would be
+// left without.
+struct Bundles {
+  std::int64_t size = 1;
+  // Told of the tasks of a bundle before `work` is called on each. Throws on all ranks of the group
+  // or on none, and then all of the stage ends.
+  std::function<void(std::span<const std::int64_t>)> begin;
+};
+
 // Collective over the world. Runs every task once: those that a journal of an earlier start already
 // holds are not run again (failed ones are), the others go to groups from a dynamic queue, longest
 // first; `work(i, group)` is collective over the group and its leader's payload is journalled. A
@@ -61,7 +70,8 @@ class TaskResults {
 // ranks throw together. Throws Stopped, on all ranks, when a stop was requested before everything
 // was done. No collective over the world happens while tasks are drawn.
 TaskResults run_tasks(Context& context, const std::string& stage, std::span<const Task> tasks,
-                      const std::function<std::string(std::int64_t, Communicator&)>& work);
+                      const std::function<std::string(std::int64_t, Communicator&)>& work,
+                      const Bundles& bundles = {});
 
 // Removes the journals of a stage whose file is complete. Collective.
 void remove_journals(Context& context, const std::string& stage);

@@ -31,7 +31,8 @@ void take_device(cluster::Session& session, const std::string& choice) {
   const auto note = session.use_device(choice);
   if (session.world().rank() > 0) return;
   if (!note.empty()) cluster::log_warning(note);
-  cluster::log_info("device: " + cluster::describe(session.device()));
+  cluster::log_info("device: " + cluster::describe(session.device()) +
+                    (session.device().is_cuda() ? " for dictionary, the CPU for the rest" : ""));
 }
 
 // logs/r00000.log, ...: what each rank had to say. Collective.

@@ -198,10 +198,13 @@ std::map<std::string, std::string> OptionTable::values() const {
   return values;
 }
 
-std::string OptionTable::fingerprint(const std::vector<std::string>& prefixes) const {
+std::string OptionTable::fingerprint(const std::vector<std::string>& prefixes,
+                                     const std::vector<std::string>& except) const {
   cluster::Sha256 hash;
   for (const auto& [key, value] : values())
-    if (std::ranges::any_of(prefixes, [&](const auto& prefix) { return key.starts_with(prefix); }))
+    if (std::ranges::any_of(prefixes,
+                            [&](const auto& prefix) { return key.starts_with(prefix); }) &&
+        std::ranges::find(except, key) == except.end())
       hash.field(key).field(value);
   return hash.hex();
 }

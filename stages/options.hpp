@@ -36,8 +36,9 @@ class OptionTable {
   // key -> canonical text, sorted by key; what a run saves, compares and hashes. set() of such a
   // text gives the same value again.
   std::map<std::string, std::string> values() const;
-  // SHA-256 over the options whose key starts with one of `prefixes`.
-  std::string fingerprint(const std::vector<std::string>& prefixes) const;
+  // SHA-256 over the options whose key starts with one of `prefixes`, without those of `except`.
+  std::string fingerprint(const std::vector<std::string>& prefixes,
+                          const std::vector<std::string>& except = {}) const;
   // Help text by section, defaults and what is allowed included.
   std::string help() const;
   std::vector<std::string> keys() const;

@@ -12,6 +12,7 @@
 #include "cluster/log.hpp"
 #include "cluster/partition.hpp"
 #include "cluster/progress.hpp"
+#include "stages/dictionary/concept_batch.hpp"
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/dictionary_file.hpp"
 #include "stages/dictionary/fit_record.hpp"
@@ -27,7 +28,7 @@ std::string fingerprint_of(const Options& options) {
   auto copy = options;
   OptionTable table;
   describe(copy, table);
-  return table.fingerprint({"dictionary."});
+  return table.fingerprint({"dictionary."}, {"dictionary.batch"});
 }
 
 // Of everything that decides a factorisation and nothing else.
@@ -43,27 +44,6 @@ std::string key_of(const Inputs& inputs, const std::string& purpose,
       .field(purpose)
       .field({reinterpret_cast<const char*>(bytes.data()), bytes.size()})
       .hex();
-}
-
-// This rank's rows of A^T: the stored embedding rows of its share of the tokens.
-Shard make_shard(const Inputs& inputs, std::span<const std::int32_t> tokens,
-                 const cluster::Communicator& group) {
-  const auto width = inputs.width;
-  const auto vocab = static_cast<std::int64_t>(inputs.embedding.size()) / width;
-  const auto share = cluster::rows_of(std::ssize(tokens), group.size(), group.rank());
-  const auto own = tokens.subspan(share.begin, share.size());
-  std::vector<float> stored;
-  stored.reserve(own.size() * width);
-  for (const auto token : own) {
-    if (token < 0 || token >= vocab) {
-      throw DataError("token " + std::to_string(token) + " is outside of the embedding of " +
-                      std::to_string(vocab) +
-                      " rows; tokenizer and weights are of different models");
-    }
-    const auto row = inputs.embedding.subspan(token * width, width);
-    stored.insert(stored.end(), row.begin(), row.end());
-  }
-  return {Rows(stored, own, width, inputs.scale), share.begin, std::ssize(tokens)};
 }
 
 // One factorisation and its checkpoint.
@@ -143,12 +123,19 @@ std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& optio
   return tasks;
 }
 
+std::string count_text(double count) { return std::to_string(std::llround(count)); }
+
 // What was chosen and how right the prediction was, told once for the whole stage. Collective.
 void log_cost(const Block& block, const Options& options, int group_size,
               cluster::Communicator& comm) {
-  double measured = 0, predicted = 0, bounded = 0, fits = 0;
+  double measured = 0, predicted = 0, bounded = 0, fits = 0, batched = 0, batch_seconds = 0;
   for (std::size_t i = 0; i < block.forms.size(); ++i) {
     if (block.forms[i].empty()) continue;
+    if (block.forms[i] == "batched") {
+      ++batched;
+      batch_seconds += block.seconds[i];
+      continue;
+    }
     const auto rows = std::ssize(block.tokens[i]);
     const FitShape shape{rows, block.width, options.rank, kept_per_feature(rows, options.density),
                          group_size};
@@ -158,25 +145,42 @@ void log_cost(const Block& block, const Options& options, int group_size,
     bounded += form == Form::bounded ? 1 : 0;
     ++fits;
   }
-  std::vector<double> sums{measured, predicted, bounded, fits};
+  std::vector<double> sums{measured, predicted, bounded, fits, batched, batch_seconds};
   cluster::all_reduce_sum(comm, std::span<double>(sums));
-  if (comm.rank() != 0 || sums[3] == 0) return;
-  cluster::log_info("dictionary: " + std::to_string(std::llround(sums[3])) + " factorisations (" +
-                    std::to_string(std::llround(sums[2])) + " bounded), " +
-                    cluster::format_duration(sums[0]) + " of a group, predicted " +
-                    cluster::format_duration(sums[1]));
+  if (comm.rank() != 0) return;
+  if (sums[4] > 0)
+    cluster::log_info("dictionary: " + count_text(sums[4]) + " factorisations in batches, " +
+                      cluster::format_duration(sums[5]) + " of a rank");
+  if (sums[3] > 0)
+    cluster::log_info("dictionary: " + count_text(sums[3]) + " factorisations (" +
+                      count_text(sums[2]) + " bounded), " + cluster::format_duration(sums[0]) +
+                      " of a group, predicted " + cluster::format_duration(sums[1]));
 }
 
 // Collective over the world.
 Block factorise_concepts(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
   const auto tasks = make_tasks(inputs, options, comm);
+  const auto job_of = [&](std::int64_t c) {
+    return Job{inputs, options, context, checkpoint_of(context, tasks[c].key), {}};
+  };
+  ConceptBatch batch(inputs, options, context);
+  cluster::Bundles bundles;
+  if (const auto size = batch_size(inputs, options, context, tasks); size > 0) {
+    bundles.size = size;
+    bundles.begin = [&](std::span<const std::int64_t> concepts) {
+      const auto timer = context.timers.scope("kernel/factorise");
+      batch.factorise(concepts, [&](auto c) { return !exists(job_of(c).checkpoint); });
+    };
+  }
   const auto results = cluster::run_tasks(
-      context, stage_name, tasks, [&](std::int64_t c, cluster::Communicator& group) {
+      context, stage_name, tasks,
+      [&](std::int64_t c, cluster::Communicator& group) {
+        if (const auto fit = batch.take(c)) return pack(*fit);
         const auto timer = context.timers.scope("kernel/factorise");
-        const Job job{inputs, options, context, checkpoint_of(context, tasks[c].key), {}};
-        return pack(fit_tokens(job, inputs.tokens(c), inputs.concept_hash(c), group));
-      });
+        return pack(fit_tokens(job_of(c), inputs.tokens(c), inputs.concept_hash(c), group));
+      },
+      bundles);
   if (inputs.concepts > 0 && results.failures() == inputs.concepts)
     throw DataError("no concept could be factorised; the first: " + results.failure(0));
   Block block;
@@ -256,7 +260,23 @@ void describe(Options& options, OptionTable& table) {
   table.add_choice("dictionary.init", options.init,
                    "initial coefficients: keyed normal numbers, or singular vectors",
                    {"normal", "svd"});
+<<<<<<< HEAD
   describe(options, table, "dictionary");
+=======
+  table.add_choice("dictionary.stop", options.stop,
+                   "when to stop: relative progress over a window, or the reference's patience",
+                   {"progress", "patience"});
+  table.add("dictionary.max_iterations", options.max_iterations, "iterations at most", {1, 1e9});
+  table.add("dictionary.patience", options.patience,
+            "patience: iterations without an improvement above the tolerance", {1, 1e9});
+  table.add("dictionary.tolerance", options.tolerance,
+            "patience: least improvement, absolute, of the objective", {0, 1e300});
+  table.add("dictionary.window", options.window, "progress: iterations looked back", {1, 1e9});
+  table.add("dictionary.progress", options.progress,
+            "progress: least relative decrease of the best objective over the window", {0, 1});
+  table.add("dictionary.batch", options.batch,
+            "concepts factorised together on one device; 0: 16 on a GPU, 1 on the CPU", {0, 4096});
+>>>>>>> wt-d
   table.add("dictionary.checkpoint", options.checkpoint,
             "seconds between checkpoints inside a factorisation", {0, 1e9});
   table.add("dictionary.seed", options.seed, "seed of the initial coefficients");
@@ -265,6 +285,12 @@ void describe(Options& options, OptionTable& table) {
 Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
   const bool joint = options.scope != "concept";
+  if (context.is_root() && context.session.device().is_cuda() &&
+      (joint || context.session.group().size() > 1))
+    cluster::log_info(
+        "dictionary: on the CPU; a GPU takes the factorisations of concepts that ranks do not "
+        "share "
+        "(dictionary.scope = concept, run.group_size = 1)");
   const auto block = joint ? factorise_jointly(inputs, options, context)
                            : factorise_concepts(inputs, options, context);
   log_cost(block, options, joint ? comm.size() : context.session.group().size(), comm);

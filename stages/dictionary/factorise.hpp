@@ -43,7 +43,7 @@ struct Fit {
   double ridge = 0;               // lambda of the last system solved
   std::int64_t best_iteration = 0;
   std::string stop_reason;    // "progress", "patience", "max_iterations"
-  std::string form;           // "bounded", "streamed"
+  std::string form;           // "bounded", "streamed"; "batched": device_factorise.hpp
   double share_computed = 1;  // of the entries of A^T F~, over all iterations
   struct Seconds {
     double start = 0;          // the first sums, from G_0

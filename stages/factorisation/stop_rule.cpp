@@ -20,8 +20,7 @@ void describe(StopOptions& options, OptionTable& table, const std::string& secti
 
 bool StopRule::improves(double objective) {
   const double before = best_.empty() ? std::numeric_limits<double>::infinity() : best_.back();
-  const double margin = options_.stop == "patience" ? options_.tolerance : 0;
-  const bool better = objective < before - margin;
+  const bool better = objective < options_.goal(before);
   if (better) best_iteration_ = static_cast<std::int64_t>(best_.size());
   best_.push_back(better ? objective : before);
   return better;

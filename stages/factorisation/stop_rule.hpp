@@ -16,6 +16,16 @@ struct StopOptions {
   std::int64_t window = 20;     // progress: iterations looked back
   double progress =
       1e-4;  // progress: least relative decrease of the best objective over the window
+
+  // What an objective must be below to be a better one. `progress`: by more than float32 rounding,
+  // so that the best iteration of a plateau does not depend on the order of sums. A number, or one
+  // a factorisation.
+  template <typename Number>
+  Number goal(const Number& best) const {
+    constexpr double rounding = 1e-7;
+    if (stop == "patience") return best - tolerance;
+    return best * (1 - rounding);
+  }
 };
 
 void describe(StopOptions& options, OptionTable& table, const std::string& section);

@@ -1,5 +1,6 @@
 #include "tests/support/task_runner_checks.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <numeric>
 #include <thread>
@@ -81,6 +82,35 @@ void each_task_once(Communicator& comm) {
   const auto& timers = start.timers.entries();
   EXPECT_EQ(timers.contains("tasks/stage/work"), !start.order.empty());
   EXPECT_TRUE(timers.contains("tasks/stage/wait"));
+  comm.barrier();
+}
+
+// Neighbours in cost are drawn together, and told of before; no group is left without.
+void bundles_are_told_of_first(Communicator& comm) {
+  const SharedDirectory scratch(comm);
+  Start start(comm, scratch.path());
+  const auto tasks = make_tasks();
+  std::vector<std::int64_t> told;
+  std::size_t most = 0;
+  Bundles bundles;
+  bundles.size = 8;
+  bundles.begin = [&](std::span<const std::int64_t> bundle) {
+    most = std::max(most, bundle.size());
+    told.assign(bundle.begin(), bundle.end());
+    for (std::size_t i = 1; i < told.size(); ++i)
+      EXPECT_EQ(tasks[told[i]].cost, tasks[told[i - 1]].cost - 1);
+  };
+  const auto results = run_tasks(
+      start.context, "stage", tasks,
+      [&](std::int64_t i, Communicator&) {
+        EXPECT_NE(std::ranges::find(told, i), told.end());
+        ++start.runs[i];
+        return payload_of(i);
+      },
+      bundles);
+  EXPECT_EQ(start.total_runs(), once);
+  expect_all_good(results);
+  EXPECT_LE(most, std::min<std::size_t>(8, (kTasks + comm.size() - 1) / comm.size()));
   comm.barrier();
 }
 
@@ -319,6 +349,7 @@ void stop_of_a_member(Communicator& comm) {
 const std::vector<CollectiveCheck>& task_runner_checks() {
   static const std::vector<CollectiveCheck> checks{
       {"EachTaskOnce", each_task_once},
+      {"BundlesAreToldOfFirst", bundles_are_told_of_first},
       {"FinishedTasksDoNotRunAgain", finished_tasks_do_not_run_again},
       {"FailedTasksAreRecordedAndRunAgain", failed_tasks_are_recorded_and_run_again},
       {"StopByTheFlag", stop_by_the_flag},

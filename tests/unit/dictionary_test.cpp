@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -184,7 +185,27 @@ void one_dictionary_serves_all(cluster::Communicator& comm) {
             vocab - 1);
 }
 
+// As one by one, up to rounding; a concept that cannot be done fails alone.
+void batches_give_the_same(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto embedding = make_embedding();
+  embedding[3 * width] = std::numeric_limits<float>::quiet_NaN();  // concept 4 lacks token 3
+  const auto inputs = make_inputs(embedding, 5);
+  auto options = small_options();
+  options.batch = 3;
+  const auto dictionaries = run_in(comm, directory.path(), inputs, 1, options);
+  const cluster::StoreReader file(directory / "dictionary.h5", "dictionary", schema);
+  const auto forms = file.read_strings("dictionaries/form");
+  for (const std::int64_t c : {2, 4}) {  // of 2, every other token
+    EXPECT_EQ(forms.at(c), "batched");
+    expect_near(dictionaries.factors(c), fit_of(inputs, c).factors);
+  }
+  for (const std::int64_t c : {0, 1, 3})
+    EXPECT_NE(dictionaries.failure(c).find("token 3"), std::string::npos);
+}
+
 const std::vector<CollectiveCheck> checks{
+    {"BatchesGiveTheSame", batches_give_the_same},
     {"OneDictionaryServesAll", one_dictionary_serves_all},
     {"EachConceptIsFactorised", each_concept_is_factorised},
     {"FailuresAreRecorded", failures_are_recorded},
@@ -233,6 +254,48 @@ TEST(DictionaryStage, StoppedInAFactorisationItGoesOnUnderAnotherNumberOfRanks) 
   const cluster::StoreReader file(directory / "dictionary.h5", "dictionary", schema);
   EXPECT_EQ(file.read_ragged<double>("dictionaries/objective").at(0).size(),
             whole.objective.size());
+}
+
+// What was done one by one before a stop is not done again in batches.
+TEST(DictionaryStage, JournalsAreOfConceptsNotOfBatches) {
+  const ScratchDirectory directory;
+  const auto embedding = make_embedding();
+  auto inputs = make_inputs(embedding, 5);
+  int asked = 0;
+  inputs.concept_hash = [&](std::int64_t c) {
+    if (++asked == 5 + 3) cluster::StopFlag::raise();  // keys, then three factorisations
+    return "concept " + std::to_string(c);
+  };
+  const auto self = cluster::make_self_communicator();
+  EXPECT_THROW(run_in(*self, directory.path(), inputs), Stopped);
+  cluster::StopFlag::clear();
+  auto options = small_options();
+  options.batch = 2;
+  const auto dictionaries = run_in(*self, directory.path(), inputs, 1, options);
+  const cluster::StoreReader file(directory / "dictionary.h5", "dictionary", schema);
+  const auto forms = file.read_strings("dictionaries/form");
+  EXPECT_EQ(std::ranges::count(forms, "batched"), 2);  // the third goes on from its checkpoint
+  for (std::int64_t c = 0; c < 5; ++c)
+    expect_near(dictionaries.factors(c), fit_of(inputs, c).factors);
+}
+
+TEST(DictionaryStage, AStopInABatchLosesOnlyThat) {
+  const ScratchDirectory directory;
+  const auto embedding = make_embedding();
+  auto inputs = make_inputs(embedding, 5);
+  auto options = small_options();
+  options.batch = 2;
+  int asked = 0;
+  inputs.concept_hash = [&](std::int64_t c) {
+    if (++asked == 5 + 3) cluster::StopFlag::raise();  // in the second batch
+    return "concept " + std::to_string(c);
+  };
+  const auto self = cluster::make_self_communicator();
+  EXPECT_THROW(run_in(*self, directory.path(), inputs, 1, options), Stopped);
+  cluster::StopFlag::clear();
+  asked = 100;
+  EXPECT_EQ(run_in(*self, directory.path(), inputs, 1, options).count(), 5);
+  EXPECT_EQ(asked, 100 + 5 + 3);  // keys, and the three concepts that were not done
 }
 
 TEST(FitRecord, DamagedStatesAreNotTaken) {

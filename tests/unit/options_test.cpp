@@ -130,6 +130,8 @@ TEST(Options, FingerprintDependsOnItsPrefixesAlone) {
             b.table.fingerprint({"dictionary.", "corpus."}));
   b.table.set("dictionary.rank", "101");
   EXPECT_NE(a.table.fingerprint({"dictionary."}), b.table.fingerprint({"dictionary."}));
+  EXPECT_EQ(a.table.fingerprint({"dictionary."}, {"dictionary.rank"}),
+            b.table.fingerprint({"dictionary."}, {"dictionary.rank"}));
 }
 
 TEST(Options, HelpHoldsDefaultsBySection) {

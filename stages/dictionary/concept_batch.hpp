@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "stages/dictionary/dictionary.hpp"
+
+namespace quench::dictionary {
+
+// This rank's rows of A^T: the stored embedding rows of its share of the tokens. Throws DataError:
+// tokens beyond the embedding, numbers that are not finite.
+Shard make_shard(const Inputs& inputs, std::span<const std::int32_t> tokens,
+                 const cluster::Communicator& group);
+
+// Collective. Concepts to factorise together; 0: one by one, on the host.
+std::int64_t batch_size(const Inputs& inputs, const Options& options, cluster::Context& context,
+                        std::span<const cluster::Task> tasks);
+
+// Concepts that a rank factorises together on its device, before it is asked for each of them.
+// Local.
+class ConceptBatch {
+ public:
+  ConceptBatch(const Inputs& inputs, const Options& options, cluster::Context& context)
+      : inputs_(inputs), options_(options), context_(context) {}
+
+  // Those of `concepts` that are `wanted`. What cannot be done so is left to the host: bad rows, a
+  // singular system, too little memory on the device. Throws ClusterError when the device fails.
+  void factorise(std::span<const std::int64_t> concepts,
+                 const std::function<bool(std::int64_t)>& wanted);
+  // The fit of a concept, once. Throws Stopped when there is none because a stop was asked for.
+  std::optional<Fit> take(std::int64_t concept_index);
+
+ private:
+  struct Jobs;
+  void add(std::int64_t concept_index, Jobs& to) const;
+
+  const Inputs& inputs_;
+  const Options& options_;
+  cluster::Context& context_;
+  bool stopped_ = false;
+  std::map<std::int64_t, Fit> fits_;
+};
+
+}  // namespace quench::dictionary

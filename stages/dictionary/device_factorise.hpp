@@ -1,0 +1,44 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "stages/dictionary/factorise.hpp"
+
+// The factorisation of factorise.hpp for several concepts at once, in dense batched products that
+// stay on one device. Local.
+namespace quench::dictionary {
+
+// One of the batch: all rows of its A^T, and its G_0.
+struct DeviceJob {
+  std::reference_wrapper<const Rows> rows;
+  InitialRows initial;
+};
+
+// What factorise() gives, up to rounding, for each job; Fit::form is "batched" and Fit::seconds its
+// share of the batch. The host looks at the objectives every `chunk` iterations and at nothing in
+// between; a fit is nevertheless the one of the iteration at which its stop rule ends it. Empty for
+// a job whose systems are singular at the first ridge, or which overflows: factorise() raises the
+// ridge, or says what is wrong. float32 products without TF32, float64 systems and objectives, as
+// there. `stop` is asked once a chunk; true: throws Stopped, nothing is saved. Throws c10::Error:
+// the device has too little memory.
+std::vector<std::optional<Fit>> factorise_batch(std::span<const DeviceJob> jobs,
+                                                const Options& options, at::Device device,
+                                                const std::function<bool()>& stop = {},
+                                                std::int64_t chunk = 16);
+
+// The kept[b] entries of largest magnitude of every row of `values` [B, K, n], exactly, ties to the
+// lower place, as booleans; `most` is the largest of `kept` [B] int64. Places where `padding` [B,
+// n] is true never win.
+at::Tensor winner_mask(const at::Tensor& values, const at::Tensor& padding, const at::Tensor& kept,
+                       std::int64_t most);
+
+// Bytes on the device of one job of a batch.
+double device_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank);
+
+}  // namespace quench::dictionary
