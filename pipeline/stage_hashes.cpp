@@ -34,14 +34,11 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
   hashes.corpus = hash_of({"corpus", hash_inputs(identity, "catalog/"),
                            hash_inputs(identity, "model/tokenizer"), options({"corpus."})});
   hashes.dictionary =
-<<<<<<< HEAD
-      hash_of({"dictionary", hashes.corpus, hashes.model, options({"dictionary."})});
+      hash_of({"dictionary", hashes.corpus, hashes.model,
+               configuration.table().fingerprint({"dictionary."},
+                                                 {"dictionary.batch", "dictionary.checkpoint"})});
   hashes.activations =
       hash_of({"activations", hashes.corpus, hashes.model, options({"activations."})});
-=======
-      hash_of({"dictionary", hashes.corpus, hashes.model,
-               configuration.table().fingerprint({"dictionary."}, {"dictionary.batch"})});
->>>>>>> wt-d
   hashes.selection = hash_of({"selection", hashes.dictionary, options({"selection."})});
   hashes.baseline = hash_of({"baseline", hashes.corpus, hashes.model, measuring});
   hashes.erasure = hash_of({"erasure", hashes.selection, hashes.baseline,

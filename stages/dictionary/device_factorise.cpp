@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "cluster/error.hpp"
-#include "stages/dictionary/stop_rule.hpp"
+#include "stages/factorisation/stop_rule.hpp"
 
 namespace quench::dictionary {
 

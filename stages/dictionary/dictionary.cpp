@@ -28,7 +28,7 @@ std::string fingerprint_of(const Options& options) {
   auto copy = options;
   OptionTable table;
   describe(copy, table);
-  return table.fingerprint({"dictionary."}, {"dictionary.batch"});
+  return table.fingerprint({"dictionary."}, {"dictionary.batch", "dictionary.checkpoint"});
 }
 
 // Of everything that decides a factorisation and nothing else.
@@ -260,23 +260,9 @@ void describe(Options& options, OptionTable& table) {
   table.add_choice("dictionary.init", options.init,
                    "initial coefficients: keyed normal numbers, or singular vectors",
                    {"normal", "svd"});
-<<<<<<< HEAD
   describe(options, table, "dictionary");
-=======
-  table.add_choice("dictionary.stop", options.stop,
-                   "when to stop: relative progress over a window, or the reference's patience",
-                   {"progress", "patience"});
-  table.add("dictionary.max_iterations", options.max_iterations, "iterations at most", {1, 1e9});
-  table.add("dictionary.patience", options.patience,
-            "patience: iterations without an improvement above the tolerance", {1, 1e9});
-  table.add("dictionary.tolerance", options.tolerance,
-            "patience: least improvement, absolute, of the objective", {0, 1e300});
-  table.add("dictionary.window", options.window, "progress: iterations looked back", {1, 1e9});
-  table.add("dictionary.progress", options.progress,
-            "progress: least relative decrease of the best objective over the window", {0, 1});
   table.add("dictionary.batch", options.batch,
             "concepts factorised together on one device; 0: 16 on a GPU, 1 on the CPU", {0, 4096});
->>>>>>> wt-d
   table.add("dictionary.checkpoint", options.checkpoint,
             "seconds between checkpoints inside a factorisation", {0, 1e9});
   table.add("dictionary.seed", options.seed, "seed of the initial coefficients");

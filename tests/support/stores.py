@@ -9,12 +9,12 @@ OF_ONE_RUN = {"run_id", "created"}  # attributes that differ between two runs
 
 
 def contents(path):
-    """{dataset's or attribute's name: value} of a whole file, but for the times that it took."""
+    """{dataset's or attribute's name: value} of a whole file, but for what it took to compute it."""
     values = {}
 
     def collect(name, item):
         values.update({f"{name}@{key}": value for key, value in item.attrs.items() if key not in OF_ONE_RUN})
-        if isinstance(item, h5py.Dataset) and not name.endswith("/seconds"):
+        if isinstance(item, h5py.Dataset) and not name.endswith(("/seconds", "/share_computed")):
             values[name] = item[()]
 
     with h5py.File(path, "r") as file:
