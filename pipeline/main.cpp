@@ -1,9 +1,11 @@
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <thread>
 
 #include "cluster/launcher.hpp"
 #include "cluster/log.hpp"
@@ -72,7 +74,12 @@ int main(int argc, char** argv) {
   try {
     return static_cast<int>(dispatch({argv + 1, argv + argc}));
   } catch (const quench::Error& error) {
-    if (!is_told_by_another(error)) std::fprintf(stderr, "quench: %s\n", error.what());
+    if (is_told_by_another(error)) {
+      // A launcher ends the others as soon as one has left: the one that tells needs its time.
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+    } else {
+      std::fprintf(stderr, "quench: %s\n", error.what());
+    }
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "quench: internal error: %s\n", error.what());
