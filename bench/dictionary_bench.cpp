@@ -196,7 +196,7 @@ double sharded_reference(const std::vector<float>& rows, std::int64_t width, con
   auto f = at::mm(sum(at::mm(a.t(), g)), at::linalg_inv(gram + options.ridge * identity));
   f = f * gram.diagonal().sqrt().clamp_min(1e-8);
   g = at::mm(at::mm(a, f), at::linalg_inv(at::mm(f.t(), f) + options.ridge * identity));
-  const auto kept = dictionary::kept_per_feature(g.size(0), options.density);
+  const auto kept = kept_per_feature(g.size(0), options.density);
   const auto places = std::get<1>(g.abs().topk(kept, 0));
   g = at::zeros_like(g).scatter(0, places, g.gather(0, places));
   double loss = (a - at::mm(g, f.t())).square().sum().item<double>();
@@ -222,7 +222,7 @@ void joint(const Case& given, cluster::Communicator& world) {
   local.rows = own.size();
   const double product = plain_product(local, rows);
   const dictionary::FitShape shape{given.rows, given.width, given.rank,
-                                   dictionary::kept_per_feature(given.rows, density), world.size()};
+                                   kept_per_feature(given.rows, density), world.size()};
   if (world.rank() != 0) return;
   const double mine = mean_iteration(ours, 3, ours.seconds.size());
   std::cout << json{{"case", "joint"},
@@ -318,7 +318,7 @@ void bytes() {
                               hooks);
       });
       const dictionary::FitShape shape{rows, given.width, options.rank,
-                                       dictionary::kept_per_feature(rows, density), ranks};
+                                       kept_per_feature(rows, density), ranks};
       std::cout << json{{"case", "bytes"},
                         {"rows", rows},
                         {"ranks", ranks},

@@ -98,8 +98,7 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
           ? config.vocab
           : std::min<std::int64_t>(config.vocab, joint ? concept_tokens * 4 : concept_tokens);
   const dictionary::FitShape shape{rows, config.width, c.dictionary.rank,
-                                   dictionary::kept_per_feature(rows, c.dictionary.density),
-                                   joint ? ranks : 1};
+                                   kept_per_feature(rows, c.dictionary.density), joint ? ranks : 1};
   dictionary::Machine machine;
   machine.product_rate = gflops * 1e9;
   const auto form = dictionary::choose_form(shape, c.dictionary.form, machine);

@@ -12,6 +12,7 @@
 #include "cluster/progress.hpp"
 #include "stages/activations/activations_file.hpp"
 #include "stages/activations/fit_record.hpp"
+#include "stages/factorisation/resume.hpp"
 
 namespace quench::activations {
 
@@ -114,8 +115,6 @@ class Stage {
  private:
   std::vector<cluster::Task> make_tasks();
   Fit fit(std::int64_t task, const std::string& key, cluster::Communicator& group);
-  std::optional<FitState> resumed_state(const std::filesystem::path& checkpoint,
-                                        cluster::Communicator& group);
   std::int64_t concept_of(std::int64_t task) const { return task / std::ssize(layers_); }
   std::int64_t layer_of(std::int64_t task) const { return layers_[task % std::ssize(layers_)]; }
 
@@ -162,20 +161,6 @@ std::vector<cluster::Task> Stage::make_tasks() {
   return tasks;
 }
 
-// Collective over the group: what rank 0 finds, for all.
-std::optional<FitState> Stage::resumed_state(const std::filesystem::path& checkpoint,
-                                             cluster::Communicator& group) {
-  std::optional<FitState> state;
-  cluster::agree(group, [&] { state = load_state(checkpoint); });
-  // A file system may show the file to some nodes only.
-  if (cluster::all_reduce_value(group, std::int64_t{state ? 1 : 0}, cluster::Op::min) == 0)
-    return {};
-  if (group.rank() == 0)
-    cluster::log_info("activations: a factorisation goes on after iteration " +
-                      std::to_string(state->objective.size()));
-  return state;
-}
-
 // Collective over the group.
 Fit Stage::fit(std::int64_t task, const std::string& key, cluster::Communicator& group) {
   const auto c = concept_of(task), layer = layer_of(task);
@@ -186,7 +171,7 @@ Fit Stage::fit(std::int64_t task, const std::string& key, cluster::Communicator&
   }
   const auto timer = context_.timers.scope("kernel/semi_nmf");
   const auto checkpoint = context_.run_directory / "journals" / stage_name / (key + ".fit");
-  const auto state = resumed_state(checkpoint, group);
+  const auto state = resumed_state(stage_name, checkpoint, load_state, group);
   FitHooks hooks;
   hooks.stop = [&] { return context_.stop.requested(); };
   hooks.save = [&](const FitState& now) {

@@ -285,11 +285,6 @@ at::Tensor initial_g(const Options& options, const std::string& purpose, std::in
   return out;
 }
 
-std::int64_t kept_per_feature(std::int64_t width, double density) {
-  const auto share = static_cast<std::int64_t>(std::ceil(density * static_cast<double>(width)));
-  return std::clamp<std::int64_t>(share, 1, width);
-}
-
 Fit factorise(const Positions& positions, const Options& options, const std::string& purpose,
               cluster::Communicator& group, const FitHooks& hooks) {
   if (positions.count == 0) throw DataError("no positions to factorise: no sentence has a token");

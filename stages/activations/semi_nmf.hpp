@@ -9,6 +9,7 @@
 
 #include "cluster/communicator.hpp"
 #include "stages/activations/options.hpp"
+#include "stages/factorisation/kept.hpp"
 #include "stages/types.hpp"
 
 // The semi-NMF of MLP activations (methods 3.2), its positions sharded over the ranks of a group.
@@ -63,8 +64,5 @@ Fit factorise(const Positions& positions, const Options& options, const std::str
 // by global row: the same however positions are shared out.
 at::Tensor initial_g(const Options& options, const std::string& purpose, std::int64_t first,
                      std::int64_t count);
-
-// Entries of a feature that are kept, ties apart: max(1, ceil(density width)), at most width.
-std::int64_t kept_per_feature(std::int64_t width, double density);
 
 }  // namespace quench::activations

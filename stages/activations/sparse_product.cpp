@@ -4,13 +4,7 @@
 #include <algorithm>
 
 #include "stages/activations/sparse_features.hpp"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define QUENCH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define QUENCH_CLONES
-#endif
+#include "stages/factorisation/clones.hpp"
 
 namespace quench::activations {
 

@@ -32,7 +32,7 @@ class BoundedProjection final : public Projection {
         kept_(kept),
         comm_(comm),
         candidates_(columns),
-        values_(at::empty({columns, rows.count()}, at::kFloat)),
+        values_(at::zeros({columns, rows.count()}, at::kFloat)),
         vectors_(at::zeros({columns, rows.width()}, at::kFloat)) {
     if (rows.halved() && HalfProduct::available())
       half_product_.emplace(rows.halves(), rows.count(), rows.width());
@@ -66,7 +66,7 @@ class BoundedProjection final : public Projection {
   cluster::Communicator& comm_;
   Candidates candidates_;
   at::Tensor values_;   // [K, n]: A^T of vectors_
-  at::Tensor vectors_;  // [K, d]: what each column of values_ was made from
+  at::Tensor vectors_;  // [K, d]: what each column of values_ was made from; at first both are zero
   std::optional<HalfProduct> half_product_;
   double share_ = 0;
 };

@@ -16,7 +16,7 @@ struct FitShape {
 
 enum class Form : std::uint8_t { bounded, streamed };
 
-// What one core and one link do; see bench/ and docs/scaling.md for how they were measured.
+// What one core and one link do: orders of size for a server of the 2020s.
 struct Machine {
   double product_rate = 1.5e11;  // float32 flops a second of one rank
   double system_rate = 5e10;     // float64 flops a second

@@ -16,6 +16,7 @@
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/dictionary_file.hpp"
 #include "stages/dictionary/fit_record.hpp"
+#include "stages/factorisation/resume.hpp"
 
 namespace quench::dictionary {
 
@@ -55,23 +56,6 @@ struct Job {
   std::function<void(std::int64_t, double)> progress;
 };
 
-// Collective over the group: what rank 0 finds, for all.
-std::optional<FitState> resumed_state(const Job& job, cluster::Communicator& group) {
-  std::optional<FitState> state;
-  bool found = false;
-  cluster::agree(group, [&] {
-    found = std::filesystem::exists(job.checkpoint);
-    if (found) state = load_state(job.checkpoint);
-  });
-  // A file system may show the file to some nodes only.
-  if (cluster::all_reduce_value(group, std::int64_t{state ? 1 : 0}, cluster::Op::min) == 0)
-    return {};
-  if (group.rank() == 0)
-    cluster::log_info("dictionary: a factorisation goes on after iteration " +
-                      std::to_string(state->objective.size()));
-  return state;
-}
-
 // Collective over the group.
 Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::string& purpose,
                cluster::Communicator& group) {
@@ -79,7 +63,7 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
   cluster::agree(group, [&] { shard.emplace(make_shard(job.inputs, tokens, group)); });
   const auto initial = job.options.init == "svd" ? svd_initial(*shard, job.options, purpose, group)
                                                  : normal_initial(job.options, purpose);
-  const auto state = resumed_state(job, group);
+  const auto state = resumed_state(stage_name, job.checkpoint, load_state, group);
   FitHooks hooks;
   hooks.stop = [&] { return job.context.stop.requested(); };
   hooks.save = [&](const FitState& now) {

@@ -39,7 +39,8 @@ class Alternation {
 
   void start(const InitialRows& initial);
   void resume(const FitState& state);
-  // Collective. One iteration; returns ||A - F G^T||^2. Sets requested() from any rank's flags.
+  // Collective. One iteration; returns ||A - F G^T||^2. What any rank asks for, all ranks then see
+  // in stop_requested() and save_requested().
   double iterate(bool stop, bool save);
 
   at::Tensor features() const { return features_; }
@@ -53,7 +54,7 @@ class Alternation {
  private:
   at::Tensor solver();
   void take(SparseColumns coefficients);
-  void sum_over_ranks(at::Tensor product, at::Tensor gram);
+  void sum_over_ranks();
   double objective() const;
 
   const Shard& shard_;
@@ -107,7 +108,7 @@ void Alternation::start(const InitialRows& initial) {
                    gram_.add_(at::mm(g.t(), g).to(at::kDouble));
                  });
   laps.lap(seconds_.start);
-  sum_over_ranks(product_, gram_);
+  sum_over_ranks();
   laps.lap(seconds_.communication);
 }
 
@@ -117,11 +118,7 @@ void Alternation::resume(const FitState& state) {
 }
 
 // Collective.
-void Alternation::sum_over_ranks(at::Tensor product, at::Tensor gram) {
-  if (!product.is_alias_of(sums_)) {
-    product_.copy_(product);
-    gram_.copy_(gram);
-  }
+void Alternation::sum_over_ranks() {
   if (group_.size() == 1) return;
   group_.all_reduce({sums_.mutable_data_ptr<double>(), sums_.numel(), cluster::DType::f64},
                     cluster::Op::sum);
@@ -132,10 +129,10 @@ void Alternation::take(SparseColumns coefficients) {
   Laps laps;
   coefficients_ = std::make_shared<const SparseColumns>(std::move(coefficients));
   by_row_ = by_row(*coefficients_, shard_.rows.count());
-  const auto product = dictionary::product(shard_.rows, *coefficients_);
-  const auto gram = dictionary::gram(*coefficients_, by_row_);
+  product_.copy_(product(shard_.rows, *coefficients_));
+  gram_.copy_(gram(*coefficients_, by_row_));
   laps.lap(seconds_.sparse);
-  sum_over_ranks(product, gram);
+  sum_over_ranks();
   laps.lap(seconds_.communication);
 }
 
@@ -299,11 +296,6 @@ Fit Run::finish() {
 }
 
 }  // namespace
-
-std::int64_t kept_per_feature(std::int64_t rows, double density) {
-  const auto share = static_cast<std::int64_t>(std::ceil(density * static_cast<double>(rows)));
-  return std::min(rows, std::max<std::int64_t>(1, share));
-}
 
 Fit factorise(const Shard& shard, const InitialRows& initial, const Options& options,
               cluster::Communicator& group, const FitHooks& hooks) {

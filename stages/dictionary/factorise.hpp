@@ -10,6 +10,7 @@
 #include "stages/dictionary/options.hpp"
 #include "stages/dictionary/rows.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
+#include "stages/factorisation/kept.hpp"
 #include "stages/types.hpp"
 
 // The sparse matrix factorisation of the method (methods 3.1), its rows sharded over the ranks of a
@@ -78,8 +79,5 @@ InitialRows normal_initial(const Options& options, const std::string& purpose);
 // Collective. The leading right singular vectors of A; beyond its rank, normal numbers.
 InitialRows svd_initial(const Shard& shard, const Options& options, const std::string& purpose,
                         cluster::Communicator& group);
-
-// Coefficients of a feature that winner-take-all keeps: max(1, ceil(density n)), at most n.
-std::int64_t kept_per_feature(std::int64_t rows, double density);
 
 }  // namespace quench::dictionary

@@ -15,7 +15,6 @@
 #include "cluster/random.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
 #include "stages/dictionary/winners.hpp"
-#include "stages/factorisation/stop_rule.hpp"
 #include "tests/support/reference_factorisation.hpp"
 
 namespace quench::dictionary {
@@ -393,44 +392,6 @@ TEST(KeptPerFeature, AsTheReferenceRounds) {
   EXPECT_EQ(kept_per_feature(4301, 0.01), 44);
   EXPECT_EQ(kept_per_feature(50, 0.01), 1);
   EXPECT_EQ(kept_per_feature(5, 1.0), 5);
-}
-
-// Feeds a rule until it stops; the objectives must lead to a stop.
-std::pair<std::string, std::size_t> stopped_at(const Options& options,
-                                               const std::vector<double>& objectives) {
-  StopRule rule(options);
-  std::size_t done = 0;
-  while (rule.reason().empty() && done < objectives.size()) rule.improves(objectives[done++]);
-  return {rule.reason(), done};
-}
-
-TEST(StopRule, PatienceCountsFromTheLastImprovementAboveTheTolerance) {
-  Options options;
-  options.stop = "patience";
-  options.patience = 3;
-  options.tolerance = 0.5;
-  EXPECT_EQ(stopped_at(options, {9, 8, 7.6, 7.7, 7.49, 7.2, 7.1, 7.0, 1}),
-            (std::pair<std::string, std::size_t>{"patience", 8}));
-  StopRule rule(options);
-  for (const double objective : {9.0, 8.0, 7.6, 7.7, 7.49, 7.2}) rule.improves(objective);
-  EXPECT_EQ(rule.best_iteration(), 4);
-}
-
-TEST(StopRule, ProgressLooksBackOverAWindowOfTheBest) {
-  Options options;
-  options.window = 2;
-  options.progress = 0.1;
-  EXPECT_EQ(stopped_at(options, {100, 95, 85, 90, 76, 75, 74, 10}),
-            (std::pair<std::string, std::size_t>{"progress", 7}));
-  EXPECT_EQ(stopped_at(options, {0, 0, 0, 0}),
-            (std::pair<std::string, std::size_t>{"progress", 3}));
-}
-
-TEST(StopRule, IterationsAreLimited) {
-  Options options;
-  options.max_iterations = 4;
-  EXPECT_EQ(stopped_at(options, {9, 8, 7, 6, 5, 4}),
-            (std::pair<std::string, std::size_t>{"max_iterations", 4}));
 }
 
 }  // namespace
