@@ -7,7 +7,7 @@ def table(heads, rows):
     cells = [heads, *[[x if isinstance(x, str) else f"{x:.3g}" for x in row] for row in rows]]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
     for number, line in enumerate(cells):
-        print("  ".join(cell.rjust(width) if number else cell.rjust(width) for cell, width in zip(line, widths)))
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths)))
         if not number:
             print("  ".join("-" * width for width in widths))
     print()
