@@ -1,11 +1,10 @@
 // Dictionary learning beside the reference's iteration in dense products of libtorch, from the same
 // G_0 on the same cores in one run. One line of JSON a case on standard output.
 //
-//   dictionary_bench iteration WIDTH ROWS RANK [EMBEDDING]   time of an iteration, and of whole
-//   fits dictionary_bench joint WIDTH ROWS RANK [EMBEDDING]       one dictionary of many rows; also
-//   under mpirun dictionary_bench catalog CONCEPTS WIDTH RANK             many concepts in a row
-//   dictionary_bench bytes                                   bytes sent by the number of rows and
-//   ranks
+//   dictionary_bench iteration WIDTH ROWS RANK [EMBEDDING [FORM]]   an iteration, and whole fits
+//   dictionary_bench joint WIDTH ROWS RANK [EMBEDDING]   one of many rows; also under mpirun
+//   dictionary_bench catalog CONCEPTS WIDTH RANK         many concepts in a row
+//   dictionary_bench bytes                               bytes sent, by rows and ranks
 //
 // EMBEDDING: raw float32 rows of that width (bench/run.sh makes it); without it bench/mixture.hpp.
 #include <ATen/ATen.h>
@@ -44,6 +43,7 @@ constexpr double decrease = 0.999;  // of the reference's whole decrease
 struct Case {
   std::int64_t width, rows, rank;
   std::string embedding;
+  std::string form = "auto";
 };
 
 // Rows [first, first + count) of the case.
@@ -137,6 +137,7 @@ void iteration(const Case& given) {
   Options options;
   options.rank = given.rank;
   options.density = density;
+  options.form = given.form;
   options.stop = "patience";
   const auto peer = run_reference(given, rows, options);
   const auto shard = shard_of(given, rows, 0);
@@ -260,7 +261,7 @@ void catalog(std::int64_t concepts, std::int64_t width, std::int64_t rank) {
       const auto part = vocabulary.index_select(0, chosen).contiguous();
       const std::vector<float> rows(part.const_data_ptr<float>(),
                                     part.const_data_ptr<float>() + part.numel());
-      const Case given{width, count, rank, ""};
+      const Case given{width, count, rank, "", options.form};
       const auto fit = run_ours(shard_of(given, rows, 0), options, *self).first;
       start += fit.seconds.start;
       systems += fit.seconds.systems;
@@ -296,7 +297,7 @@ void bytes() {
       options.density = density;
       options.form = "streamed";
       options.max_iterations = 16;
-      const Case given{32, rows, options.rank, ""};
+      const Case given{32, rows, options.rank, "", options.form};
       const auto all = bench::mixture(rows, given.width, 1);
       std::vector<double> sent(ranks);
       cluster::run_on_threads(ranks, [&](cluster::Communicator& world) {
@@ -333,7 +334,8 @@ void bytes() {
 int run(int count, char** words) {
   const std::string what = count > 1 ? words[1] : "";
   const auto number = [&](int i) { return i < count ? std::atoll(words[i]) : 0; };
-  const Case given{number(2), number(3), number(4), count > 5 ? words[5] : ""};
+  const Case given{number(2), number(3), number(4), count > 5 ? words[5] : "",
+                   count > 6 ? words[6] : "auto"};
   if (what == "iteration" && count >= 5) {
     iteration(given);
   } else if (what == "joint" && count >= 5) {

@@ -104,17 +104,18 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
   const auto form = dictionary::choose_form(shape, c.dictionary.form, machine);
   const auto cost = dictionary::predict(shape, form, machine);
   const double fits = joint ? 1 : static_cast<double>(concepts);
-  return {{"scope", c.dictionary.scope},
-          {"factorisations", fits},
-          {"rows", rows},
-          {"form", form == dictionary::Form::bounded ? "bounded" : "streamed"},
-          {"ranks_a_factorisation", shape.ranks},
-          {"flops_an_iteration", cost.flops},
-          {"bytes_an_iteration", cost.bytes},
-          {"bytes_sent_an_iteration", cost.bytes_sent},
-          {"bytes_a_rank", cost.resident_bytes},
-          {"seconds_an_iteration", cost.seconds},
-          {"rank_hours", fits * shape.ranks * cost.seconds * dictionary::usual_iterations / 3600}};
+  return {
+      {"scope", c.dictionary.scope},
+      {"factorisations", fits},
+      {"rows", rows},
+      {"form", dictionary::name_of(form)},
+      {"ranks_a_factorisation", shape.ranks},
+      {"flops_an_iteration", cost.flops},
+      {"bytes_an_iteration", cost.bytes},
+      {"bytes_sent_an_iteration", cost.bytes_sent},
+      {"bytes_a_rank", cost.resident_bytes},
+      {"seconds_an_iteration", cost.seconds},
+      {"rank_hours", fits * shape.ranks * cost.fit_seconds(dictionary::usual_iterations) / 3600}};
 }
 
 json plan_of(const Configuration& c, double gflops, int ranks) {

@@ -86,6 +86,7 @@ void Road::make_dictionary() {
       return both;
     };
     in.concept_hash = concept_hash();
+    in.shared_tokens = neutral;
     in.is_special = [&](std::int32_t id) { return inputs_.model.tokenizer.is_special(id); };
     in.embedding = {embedding.const_data_ptr<float>(), static_cast<std::size_t>(embedding.numel())};
     in.width = embedding.size(1);

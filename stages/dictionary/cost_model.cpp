@@ -1,57 +1,123 @@
 #include "stages/dictionary/cost_model.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+
+#include "cluster/error.hpp"
 
 namespace quench::dictionary {
 
 namespace {
 
-// Share of the entries of A^T F~ that the bounded form computes, over a whole fit
+// Share of the entries of A^T F~ that the bounded form computes, over a fit of usual length
 // (docs/scaling.md).
-constexpr double bounded_share = 0.25;
-// Its n x K numbers must stay small beside the rows.
+constexpr double bounded_share = 0.35;
+// Its n x K numbers must stay small beside the rows, and so must C.
 constexpr double most_kept_numbers = double(std::int64_t{1} << 26);
+constexpr double most_gram_numbers = double(std::int64_t{1} << 28);
 
-}  // namespace
+constexpr std::array<const char*, 3> names{"bounded", "streamed", "gram"};
 
-Cost predict(const FitShape& shape, Form form, const Machine& machine) {
-  const auto d = static_cast<double>(shape.width), k = static_cast<double>(shape.rank);
-  const auto m = static_cast<double>(shape.kept);
-  const double rows = static_cast<double>(shape.rows) / shape.ranks;
-  const double entries = m * k / shape.ranks;
-  const bool bounded = form == Form::bounded;
-  const double dense = 2 * d * rows * k * (bounded ? bounded_share : 1);
-  const double sparse = 2 * entries * d + 2 * entries * (entries / rows);
-  const double small = std::min(d, k);
-  const double systems =
-      k * k * k / 3 + 4 * k * k * d + small * small * small / 3 + 2 * k * d * small;
+// A fit's shape as the formulas have it, of one rank.
+struct Sizes {
+  double d, k, m, rows, entries;
+  explicit Sizes(const FitShape& shape)
+      : d(static_cast<double>(shape.width)),
+        k(static_cast<double>(shape.rank)),
+        m(static_cast<double>(shape.kept)),
+        rows(static_cast<double>(shape.rows) / shape.ranks),
+        entries(m * k / shape.ranks) {}
+  // Rows that have an entry at all, when entries fall anywhere.
+  double visited() const { return rows * (1 - std::exp(-entries / rows)); }
+};
+
+Cost predict_gram(const FitShape& shape, const Machine& machine) {
+  const Sizes s(shape);
+  const double product_rate = machine.product_rate * (shape.halved ? machine.half_speed : 1);
+  const double sparse = 2 * s.entries * s.rows;
+  const double dense = 2 * s.rows * s.k * s.k;
+  const double systems = 12 * s.k * s.k * s.k;
   Cost out;
-  out.flops = dense + sparse + systems;
-  out.bytes = 2 * rows * d * 2 + (bounded ? 4 * rows * k : 8 * rows * k);
-  // The sums and two flags; four histograms of a column; candidates and ties of a column, counted.
-  const double payload = 8 * (k * d + k * k + 2) + 4 * 4 * 256 * k + 2 * 8 * k;
-  const double share = static_cast<double>(shape.ranks - 1) / shape.ranks;
-  out.bytes_sent = 2 * share * payload;  // ring or reduce-scatter and all-gather
-  out.seconds = dense / machine.product_rate + sparse / (machine.product_rate / 8) +
-                systems / machine.system_rate + out.bytes / machine.memory_rate;
-  if (shape.ranks > 1)
-    out.seconds += out.bytes_sent / machine.network_rate +
-                   6 * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
-  out.resident_bytes = rows * d * 4 + 8 * (3 * k * d + 2 * k * k) + 24 * entries +
-                       (bounded ? 4 * rows * k : 4.0 * (1 << 23));
+  out.flops = sparse + dense + systems;
+  out.bytes = 4 * s.visited() * s.rows + 12 * s.rows * s.k;
+  out.seconds = std::max(sparse / machine.product_rate * 2, out.bytes / machine.memory_rate) +
+                dense / machine.product_rate + systems / machine.system_rate + 30 * machine.call;
+  out.start_seconds = s.rows * s.rows * s.d / product_rate +
+                      4 * s.d * s.rows * s.k / machine.product_rate +
+                      8 * s.rows * s.rows / machine.visit_rate;
+  out.resident_bytes = s.rows * s.d * 4 + 4 * s.rows * s.rows + 8 * s.rows * s.k +
+                       8 * (6 * s.k * s.k + s.d * s.k) + 24 * s.entries;
   return out;
 }
 
+Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine) {
+  const Sizes s(shape);
+  const double rate = machine.product_rate * (shape.halved ? machine.half_speed : 1);
+  const double dense = 2 * s.d * s.rows * s.k * (bounded ? bounded_share : 1);
+  const double sparse = 4 * s.entries * s.d + 2 * s.entries * (s.entries / s.rows);
+  // F over the ranks' slices; F~ and the smaller of F^T F and F F^T by every rank.
+  const double small = std::min(s.d, s.k);
+  const double systems = s.k * s.k * s.k / 3 + (s.d < s.k ? 4 : 2) * s.k * s.k * s.d / shape.ranks +
+                         small * small * small + 4 * s.k * s.d * small;
+  Cost out;
+  out.flops = dense + sparse + systems;
+  const double streamed_bytes = 2 * s.rows * s.d + (bounded ? 8 : 16) * s.rows * s.k;
+  const double visited_bytes = 4 * s.entries * s.d;
+  out.bytes = streamed_bytes + visited_bytes;
+  // The sums, two flags and two parts of the objective; four histograms of a column; candidates and
+  // ties of a column, counted.
+  const double payload = 8 * (s.k * s.d + s.k * s.k + 3) + 4 * 4 * 256 * s.k + 2 * 8 * s.k;
+  const double share = static_cast<double>(shape.ranks - 1) / shape.ranks;
+  out.bytes_sent = 2 * share * payload;  // ring, or reduce-scatter and all-gather
+  out.seconds = dense / rate + streamed_bytes / machine.memory_rate +
+                visited_bytes / machine.visit_rate + systems / machine.system_rate +
+                30 * machine.call;
+  if (shape.ranks > 1)
+    out.seconds += out.bytes_sent / machine.network_rate +
+                   9 * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
+  out.start_seconds = 2 * s.rows * s.k * (s.d + s.k) / machine.product_rate;
+  out.resident_bytes = s.rows * s.d * (shape.halved ? 4 : 2) + 8 * (4 * s.k * s.d + 2 * s.k * s.k) +
+                       24 * s.entries + (bounded ? 4 * s.rows * s.k : 4.0 * (1 << 23));
+  return out;
+}
+
+// C on one rank; enough rows that its rounding averages out; and F^T F must not be singular by its
+// shape.
+bool gram_fits(const FitShape& shape) {
+  constexpr std::int64_t fewest_rows = 1024;
+  const auto n = static_cast<double>(shape.rows);
+  return shape.ranks == 1 && shape.rows >= fewest_rows && n * n <= most_gram_numbers &&
+         shape.rank <= shape.width && 2 * shape.rank <= shape.rows;
+}
+
+}  // namespace
+
+std::string name_of(Form form) { return names.at(static_cast<std::size_t>(form)); }
+
+Form form_named(const std::string& name) {
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) throw InternalError("no form of the factorisation is named " + name);
+  return static_cast<Form>(found - names.begin());
+}
+
+Cost predict(const FitShape& shape, Form form, const Machine& machine) {
+  return form == Form::gram ? predict_gram(shape, machine)
+                            : predict_direct(shape, form == Form::bounded, machine);
+}
+
 Form choose_form(const FitShape& shape, const std::string& wanted, const Machine& machine) {
-  if (wanted != "auto") return wanted == "bounded" ? Form::bounded : Form::streamed;
+  const bool gram = gram_fits(shape);
+  if (wanted != "auto" && (wanted != "gram" || gram)) return form_named(wanted);
   const double numbers =
       static_cast<double>(shape.rows) / shape.ranks * static_cast<double>(shape.rank);
-  if (numbers > most_kept_numbers) return Form::streamed;
-  return predict(shape, Form::bounded, machine).seconds <
-                 predict(shape, Form::streamed, machine).seconds
-             ? Form::bounded
-             : Form::streamed;
+  const auto seconds = [&](Form form) {
+    return predict(shape, form, machine).fit_seconds(usual_iterations);
+  };
+  auto best = Form::streamed;
+  if (numbers <= most_kept_numbers && seconds(Form::bounded) < seconds(best)) best = Form::bounded;
+  if (gram && seconds(Form::gram) < seconds(best)) best = Form::gram;
+  return best;
 }
 
 }  // namespace quench::dictionary

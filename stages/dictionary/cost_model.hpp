@@ -12,17 +12,25 @@ struct FitShape {
   std::int64_t rank = 0;   // K
   std::int64_t kept = 0;   // m, entries a column
   int ranks = 1;           // of the group
+  bool halved = false;     // rows of bfloat16, and a processor that multiplies such
 };
 
-enum class Form : std::uint8_t { bounded, streamed };
+// Direct forms hold A and multiply it by F~: `bounded` skips entries that cannot win, `streamed`
+// never holds all of them. `gram` holds C = A^T A instead (alternation.hpp), on one rank.
+enum class Form : std::uint8_t { bounded, streamed, gram };
+std::string name_of(Form form);
+Form form_named(const std::string& name);
 
 // What one core and one link do: orders of size for a server of the 2020s.
 struct Machine {
-  double product_rate = 1.5e11;  // float32 flops a second of one rank
-  double system_rate = 5e10;     // float64 flops a second
-  double memory_rate = 1.2e10;   // bytes a second
+  double product_rate = 1.2e11;  // float32 flops a second of one rank
+  double half_speed = 1.8;       // products of bfloat16 over that
+  double system_rate = 4e10;     // float64 flops a second
+  double memory_rate = 2.5e10;   // bytes a second, in order
+  double visit_rate = 1e10;      // bytes a second, rows in any order
   double network_rate = 1e10;    // bytes a second
   double latency = 5e-6;         // seconds a message
+  double call = 2e-5;            // seconds to begin a step on all threads
 };
 
 struct Cost {
@@ -30,13 +38,17 @@ struct Cost {
   double bytes = 0;           // that one rank reads and writes in main memory, an iteration
   double bytes_sent = 0;      // by one rank, an iteration
   double seconds = 0;         // an iteration
+  double start_seconds = 0;   // once: the first sums, and C
   double resident_bytes = 0;  // memory of one rank
+  double fit_seconds(double iterations) const { return start_seconds + iterations * seconds; }
 };
 
 // Predicted cost of a mean iteration.
 Cost predict(const FitShape& shape, Form form, const Machine& machine = {});
 
-// `wanted`: "bounded", "streamed", or "auto": the cheaper one of those that fit.
+// `wanted`: a form's name, or "auto": the cheapest one, over the usual number of iterations, of
+// those that fit; also instead of a `gram` that does not (several ranks, n > 16,384, K > d, 2K >
+// n).
 Form choose_form(const FitShape& shape, const std::string& wanted, const Machine& machine = {});
 
 // Iterations that a fit usually takes under the rule `progress`.

@@ -16,6 +16,7 @@
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/dictionary_file.hpp"
 #include "stages/dictionary/fit_record.hpp"
+#include "stages/dictionary/half_product.hpp"
 #include "stages/factorisation/resume.hpp"
 
 namespace quench::dictionary {
@@ -52,6 +53,7 @@ struct Job {
   const Inputs& inputs;
   const Options& options;
   cluster::Context& context;
+  const SharedTokenGram* shared_gram;  // may be null
   std::filesystem::path checkpoint;
   std::function<void(std::int64_t, double)> progress;
 };
@@ -61,6 +63,8 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
                cluster::Communicator& group) {
   std::optional<Shard> shard;
   cluster::agree(group, [&] { shard.emplace(make_shard(job.inputs, tokens, group)); });
+  if (job.shared_gram != nullptr && !job.inputs.shared_tokens.empty())
+    shard->token_gram = [&](const Rows& rows) { return job.shared_gram->of(rows, tokens); };
   const auto initial = job.options.init == "svd" ? svd_initial(*shard, job.options, purpose, group)
                                                  : normal_initial(job.options, purpose);
   const auto state = resumed_state(stage_name, job.checkpoint, load_state, group);
@@ -112,41 +116,50 @@ std::string count_text(double count) { return std::to_string(std::llround(count)
 // What was chosen and how right the prediction was, told once for the whole stage. Collective.
 void log_cost(const Block& block, const Options& options, int group_size,
               cluster::Communicator& comm) {
-  double measured = 0, predicted = 0, bounded = 0, fits = 0, batched = 0, batch_seconds = 0;
+  enum : std::size_t { measured, predicted, batched, batch_seconds, of_form };
+  constexpr Form forms[] = {Form::bounded, Form::streamed, Form::gram};
+  std::vector<double> sums(of_form + std::size(forms), 0);
   for (std::size_t i = 0; i < block.forms.size(); ++i) {
     if (block.forms[i].empty()) continue;
     if (block.forms[i] == "batched") {
-      ++batched;
-      batch_seconds += block.seconds[i];
+      ++sums[batched];
+      sums[batch_seconds] += block.seconds[i];
       continue;
     }
     const auto rows = std::ssize(block.tokens[i]);
-    const FitShape shape{rows, block.width, options.rank, kept_per_feature(rows, options.density),
-                         group_size};
-    const auto form = block.forms[i] == "bounded" ? Form::bounded : Form::streamed;
-    measured += block.seconds[i];
-    predicted += predict(shape, form).seconds * static_cast<double>(block.objectives[i].size());
-    bounded += form == Form::bounded ? 1 : 0;
-    ++fits;
+    const FitShape shape{rows,         block.width,
+                         options.rank, kept_per_feature(rows, options.density),
+                         group_size,   HalfProduct::available()};
+    const auto form = form_named(block.forms[i]);
+    sums[measured] += block.seconds[i];
+    sums[predicted] +=
+        predict(shape, form).fit_seconds(static_cast<double>(block.objectives[i].size()));
+    ++sums[of_form + static_cast<std::size_t>(form)];
   }
-  std::vector<double> sums{measured, predicted, bounded, fits, batched, batch_seconds};
   cluster::all_reduce_sum(comm, std::span<double>(sums));
   if (comm.rank() != 0) return;
-  if (sums[4] > 0)
-    cluster::log_info("dictionary: " + count_text(sums[4]) + " factorisations in batches, " +
-                      cluster::format_duration(sums[5]) + " of a rank");
-  if (sums[3] > 0)
-    cluster::log_info("dictionary: " + count_text(sums[3]) + " factorisations (" +
-                      count_text(sums[2]) + " bounded), " + cluster::format_duration(sums[0]) +
-                      " of a group, predicted " + cluster::format_duration(sums[1]));
+  if (sums[batched] > 0)
+    cluster::log_info("dictionary: " + count_text(sums[batched]) + " factorisations in batches, " +
+                      cluster::format_duration(sums[batch_seconds]) + " of a rank");
+  std::string counts;
+  for (const auto form : forms)
+    if (const auto count = sums[of_form + static_cast<std::size_t>(form)]; count > 0)
+      counts += (counts.empty() ? "" : ", ") + count_text(count) + " " + name_of(form);
+  if (!counts.empty())
+    cluster::log_info("dictionary: factorisations: " + counts + "; " +
+                      cluster::format_duration(sums[measured]) + " of a group, predicted " +
+                      cluster::format_duration(sums[predicted]));
 }
 
 // Collective over the world.
 Block factorise_concepts(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
   const auto tasks = make_tasks(inputs, options, comm);
+  const SharedTokenGram shared_gram(inputs.shared_tokens, [&] {
+    return make_shard(inputs, inputs.shared_tokens, *cluster::make_self_communicator()).rows;
+  });
   const auto job_of = [&](std::int64_t c) {
-    return Job{inputs, options, context, checkpoint_of(context, tasks[c].key), {}};
+    return Job{inputs, options, context, &shared_gram, checkpoint_of(context, tasks[c].key), {}};
   };
   ConceptBatch batch(inputs, options, context);
   cluster::Bundles bundles;
@@ -205,7 +218,7 @@ Block factorise_jointly(const Inputs& inputs, const Options& options, cluster::C
   auto tokens = joint_tokens(inputs, options, comm);
   const std::string purpose = "joint";
   const auto key = key_of(inputs, purpose, tokens, fingerprint_of(options));
-  Job job{inputs, options, context, checkpoint_of(context, key), {}};
+  Job job{inputs, options, context, nullptr, checkpoint_of(context, key), {}};
   cluster::agree(comm, [&] {
     if (context.is_root()) std::filesystem::create_directories(job.checkpoint.parent_path());
   });
@@ -237,10 +250,11 @@ void describe(Options& options, OptionTable& table) {
   table.add("dictionary.ridge", options.ridge,
             "first try of lambda; raised tenfold, up to three times, when a system is singular",
             {1e-300, 1e300});
-  table.add_choice("dictionary.form", options.form,
-                   "how the dense step is done: bounded skips entries that cannot win, streamed "
-                   "never holds them all, auto takes the cheaper one",
-                   {"auto", "bounded", "streamed"});
+  table.add_choice(
+      "dictionary.form", options.form,
+      "how an iteration is done: gram holds the tokens' inner products, bounded skips "
+      "entries that cannot win, streamed never holds them all, auto takes the cheapest",
+      {"auto", "gram", "bounded", "streamed"});
   table.add_choice("dictionary.init", options.init,
                    "initial coefficients: keyed normal numbers, or singular vectors",
                    {"normal", "svd"});

@@ -26,6 +26,7 @@ struct Inputs {
   // special tokens; and the identity of concept c.
   std::function<std::vector<std::int32_t>(std::int64_t)> tokens;
   std::function<std::string(std::int64_t)> concept_hash;
+  std::vector<std::int32_t> shared_tokens;  // those of the neutral text, which all concepts have
   std::function<bool(std::int32_t)> is_special;  // ids that a joint dictionary leaves out
   std::span<const float> embedding;              // [vocab, width], stored units
   std::int64_t width = 0;

@@ -10,6 +10,7 @@
 #include "stages/dictionary/options.hpp"
 #include "stages/dictionary/rows.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
+#include "stages/dictionary/token_gram.hpp"
 #include "stages/factorisation/kept.hpp"
 #include "stages/types.hpp"
 
@@ -22,6 +23,8 @@ struct Shard {
   Rows rows;
   std::int64_t first = 0;  // global index of the first; ranks hold ascending, disjoint ranges
   std::int64_t count = 0;  // global number of rows (n)
+  // How C = A^T A of all rows is made where one is needed; empty: by token_gram().
+  std::function<TokenGram(const Rows&)> token_gram = {};
 };
 
 // A factorisation between two iterations; what a checkpoint holds. G and F are the same on all
@@ -44,14 +47,14 @@ struct Fit {
   double ridge = 0;               // lambda of the last system solved
   std::int64_t best_iteration = 0;
   std::string stop_reason;    // "progress", "patience", "max_iterations"
-  std::string form;           // "bounded", "streamed"; "batched": device_factorise.hpp
+  std::string form;           // "gram", "bounded", "streamed"; "batched": device_factorise.hpp
   double share_computed = 1;  // of the entries of A^T F~, over all iterations
   struct Seconds {
-    double start = 0;          // the first sums, from G_0
+    double start = 0;          // the first sums, from G_0; C
     double systems = 0;        // F, F~ and the objective
     double dense = 0;          // A^T F~ and the entries that may win
     double winners = 0;        // the exact selection
-    double sparse = 0;         // A G and G^T G
+    double sparse = 0;         // A G or C G, and G^T G
     double communication = 0;  // of the sums
     double total() const { return start + systems + dense + winners + sparse + communication; }
   } seconds;  // of this rank

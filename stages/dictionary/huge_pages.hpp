@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace quench::dictionary {
@@ -25,6 +26,15 @@ struct HugePageAllocator {
     if (memory == nullptr) throw std::bad_alloc();
     madvise(memory, bytes, MADV_HUGEPAGE);  // a wish
     return static_cast<T*>(memory);
+  }
+  // Numbers are not set until they are assigned: their pages belong to the threads that do.
+  template <typename U>
+  void construct(U* place) {
+    ::new (static_cast<void*>(place)) U;
+  }
+  template <typename U, typename... Values>
+  void construct(U* place, Values&&... values) {
+    ::new (static_cast<void*>(place)) U(std::forward<Values>(values)...);
   }
   void deallocate(T* memory, std::size_t) { std::free(memory); }
   template <typename U>

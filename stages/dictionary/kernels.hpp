@@ -18,6 +18,18 @@ void weighted_sum(const float* rows, const std::int32_t* places, const float* fa
 void weighted_sum(const Half* rows, const std::int32_t* places, const float* factors,
                   std::int64_t entries, std::int64_t width, double* sums);
 
+// The same in float32.
+void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
+                  std::int64_t entries, std::int64_t width, float* sums);
+
+// Sum over e of factors[e] * values[places[e]], in float64.
+double gathered_dot(const float* values, const std::int32_t* places, const float* factors,
+                    std::int64_t entries);
+
+// sums[i] += values[i].
+void accumulate(const float* values, std::int64_t count, float* sums);
+void accumulate(const float* values, std::int64_t count, double* sums);
+
 void widen(const Half* from, std::int64_t count, float* to);
 
 // Appends first + i and values[i] for every i with |values[i]| >= least, ascending.

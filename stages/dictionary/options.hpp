@@ -13,7 +13,7 @@ struct Options : StopOptions {
   double density = 0.01;          // share of a feature's coefficients that is kept (rho)
   double ridge =
       1e-4;  // first try of lambda; raised tenfold, up to three times, when a system is singular
-  std::string form = "auto";    // auto | bounded | streamed: how the dense step is done
+  std::string form = "auto";    // auto | gram | bounded | streamed: how an iteration is done
   std::string init = "normal";  // normal | svd
   std::int64_t batch = 0;   // concepts factorised together on one device; 0: 16 on a GPU, else 1
   double checkpoint = 300;  // seconds between checkpoints inside a factorisation

@@ -76,6 +76,8 @@ TEST_P(RealEmbeddings, SameObjectivesAndSupports) {
 INSTANTIATE_TEST_SUITE_P(Models, RealEmbeddings,
                          ::testing::Values(Case{"SmolLM2-135M-Instruct", "bounded"},
                                            Case{"SmolLM2-135M-Instruct", "streamed"},
+                                           Case{"SmolLM2-135M-Instruct", "gram"},
+                                           Case{"gemma-3-270m", "gram"},
                                            Case{"gemma-3-270m", "bounded"},
                                            Case{"gemma-3-270m", "streamed"}));
 

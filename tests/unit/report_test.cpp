@@ -4,7 +4,6 @@
 
 #include <fstream>
 #include <limits>
-#include <regex>
 #include <sstream>
 
 #include "cluster/error.hpp"
@@ -224,6 +223,14 @@ class Report : public ::testing::Test {
   const Strings names_ = {"Golf, mini", hostile, "東京"};
 };
 
+// Without the blanks that line columns up.
+std::string squeezed(const std::string& line) {
+  std::istringstream words(line);
+  std::string out, word;
+  while (words >> word) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 TEST_F(Report, NothingThere) {
   const quench::testing::ScratchDirectory empty;
   EXPECT_THROW(write_report(empty.path()), DataError);
@@ -255,13 +262,9 @@ TEST_F(Report, EverythingThatIsThere) {
   write_evaluation();
   write_relearning();
   const auto table = lines_of(write_report(directory_.path()).table);
-  EXPECT_TRUE(std::regex_search(
-      table.at(2), std::regex("^Golf, mini +ok +5 +0 +75% \\[70–80\\] +50% +– +– +60% / 95%$")))
-      << table[2];
-  EXPECT_TRUE(std::regex_search(table.at(4), std::regex("failed +0 +0 +– +– +– +– +$")))
-      << table[4];
-  EXPECT_TRUE(
-      std::regex_search(table.at(6), std::regex("^mean of status ok +75% \\[70–80\\] +50%")));
+  EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 75% [70–80] 50% – – 60% / 95%");
+  EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – – –")) << table[4];
+  EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of status ok 75% [70–80] 50%")) << table[6];
 
   EXPECT_EQ(text_of("cells.csv"),
             "concept,strength,efficacy,specificity,coherence,general_left,own_left,similar_left,"

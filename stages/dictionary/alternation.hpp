@@ -1,0 +1,61 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <memory>
+
+#include "cluster/communicator.hpp"
+#include "stages/dictionary/cost_model.hpp"
+#include "stages/dictionary/factorise.hpp"
+#include "stages/factorisation/ridge_system.hpp"
+
+// The alternation of methods 3.1: how F and G follow from each other.
+namespace quench::dictionary {
+
+// F and G of one iteration.
+struct Solution {
+  std::function<at::Tensor()> features;  // F^T, [K, d] float64; made when it is asked for. Local.
+  std::shared_ptr<const SparseColumns> coefficients;  // of this rank's rows
+};
+
+class Alternation {
+ public:
+  virtual ~Alternation() = default;
+
+  // Collective. From G_0, or from the G of a checkpoint.
+  virtual void start(const InitialRows& initial) = 0;
+  virtual void resume(const FitState& state) = 0;
+  // Collective. One iteration; returns ||A - F G^T||^2. What any rank asks for, all ranks then see
+  // in stop_requested() and save_requested().
+  virtual double iterate(bool stop, bool save) = 0;
+
+  virtual Solution solution() const = 0;
+  // Of the entries of A^T F~, the share that the last iteration computed.
+  virtual double share_computed() const = 0;
+
+  const RidgeSystem& ridge() const { return ridge_; }
+  bool stop_requested() const { return stop_; }
+  bool save_requested() const { return save_; }
+  const Fit::Seconds& seconds() const { return seconds_; }
+
+ protected:
+  Alternation(double ridge, std::int64_t kept) : ridge_(ridge), kept_(kept) {}
+
+  RidgeSystem ridge_;
+  std::int64_t kept_;  // entries of a column of G over all ranks
+  bool stop_ = false, save_ = false;
+  Fit::Seconds seconds_;
+};
+
+// In the space of the embedding, d numbers a feature; the rows sharded over the group. `form` says
+// how the dense step is done. Collective.
+std::unique_ptr<Alternation> make_direct_alternation(const Shard& shard, Form form,
+                                                     const Options& options,
+                                                     cluster::Communicator& group);
+
+// In the space of the tokens: with C = A^T A everything that an iteration needs follows from C G,
+// whatever d is, and F is only made when it is asked for. For a group of one rank.
+std::unique_ptr<Alternation> make_gram_alternation(const Shard& shard, const Options& options);
+
+}  // namespace quench::dictionary

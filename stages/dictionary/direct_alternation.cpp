@@ -1,0 +1,169 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "cluster/collectives.hpp"
+#include "cluster/error.hpp"
+#include "stages/dictionary/alternation.hpp"
+#include "stages/dictionary/gather.hpp"
+#include "stages/dictionary/laps.hpp"
+#include "stages/dictionary/panels.hpp"
+#include "stages/dictionary/projection.hpp"
+#include "stages/dictionary/width_slices.hpp"
+
+namespace quench::dictionary {
+
+namespace {
+
+// F and A G are held transposed, [K, d] float64; the columns of A G by slices over the ranks.
+class DirectAlternation final : public Alternation {
+ public:
+  DirectAlternation(const Shard& shard, Form form, const Options& options,
+                    cluster::Communicator& group);
+
+  void start(const InitialRows& initial) override;
+  void resume(const FitState& state) override;
+  double iterate(bool stop, bool save) override;
+  Solution solution() const override {
+    return {[features = features_] { return features; }, coefficients_};
+  }
+  double share_computed() const override { return projection_->share_computed(); }
+
+ private:
+  at::Tensor solver();
+  void take(SparseColumns coefficients, bool stop, bool save);
+  void sum_over_ranks(const at::Tensor& product);
+  double objective() const;
+
+  const Shard& shard_;
+  cluster::Communicator& group_;
+  std::unique_ptr<Projection> projection_;
+  WidthSlices slices_;
+  double square_norm_;
+  std::int64_t rank_;
+  at::Tensor features_, own_features_;  // F^T, and this rank's columns of it
+  at::Tensor features_gram_;            // F^T F, or F F^T where that is the smaller one
+  std::shared_ptr<const SparseColumns> coefficients_;  // of this rank's rows
+  SparseRows by_row_;
+  at::Tensor product_;  // (A G)^T, this rank's columns
+  at::Tensor sums_;     // what ranks add up whole: G^T G, flags
+  at::Tensor gram_;     // a view of it
+};
+
+DirectAlternation::DirectAlternation(const Shard& shard, Form form, const Options& options,
+                                     cluster::Communicator& group)
+    : Alternation(options.ridge, kept_per_feature(shard.count, options.density)),
+      shard_(shard),
+      group_(group),
+      projection_(form == Form::bounded
+                      ? make_bounded_projection(shard.rows, options.rank, kept_, group)
+                      : make_streamed_projection(shard.rows, options.rank, kept_, group)),
+      slices_(shard.rows.width(), group),
+      square_norm_(cluster::all_reduce_value(group, shard.rows.square_norm(), cluster::Op::sum)),
+      rank_(options.rank),
+      coefficients_(std::make_shared<SparseColumns>()),
+      sums_(at::zeros({rank_ * rank_ + 2}, at::kDouble)),
+      gram_(sums_.slice(0, 0, rank_ * rank_).view({rank_, rank_})) {}
+
+// A G_0 and G_0^T G_0, a panel of rows at a time.
+void DirectAlternation::start(const InitialRows& initial) {
+  Laps laps;
+  constexpr std::int64_t panel_numbers = std::int64_t{1} << 22;
+  const auto& rows = shard_.rows;
+  auto product = at::zeros({rank_, rows.width()}, at::kDouble);
+  gram_.zero_();
+  for_each_panel(rows, panel_numbers / std::max(rank_, rows.width()),
+                 [&](const at::Tensor& panel, std::int64_t first) {
+                   const auto g = initial(shard_.first + first, panel.size(0));
+                   product.add_(at::mm(g.t(), panel).to(at::kDouble), rows.scale());
+                   gram_.add_(at::mm(g.t(), g).to(at::kDouble));
+                 });
+  laps.lap(seconds_.start);
+  sum_over_ranks(product);
+}
+
+void DirectAlternation::resume(const FitState& state) {
+  ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
+  take(shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count()), false, false);
+}
+
+// Collective.
+void DirectAlternation::sum_over_ranks(const at::Tensor& product) {
+  Laps laps;
+  product_ = slices_.reduce(product);
+  if (group_.size() > 1)
+    group_.all_reduce({sums_.mutable_data_ptr<double>(), sums_.numel(), cluster::DType::f64},
+                      cluster::Op::sum);
+  stop_ = sums_[-2].item<double>() > 0;
+  save_ = sums_[-1].item<double>() > 0;
+  laps.lap(seconds_.communication);
+}
+
+// Collective. G becomes `coefficients`.
+void DirectAlternation::take(SparseColumns coefficients, bool stop, bool save) {
+  Laps laps;
+  coefficients_ = std::make_shared<const SparseColumns>(std::move(coefficients));
+  by_row_ = by_row(*coefficients_, shard_.rows.count());
+  const auto product = dictionary::product(shard_.rows, *coefficients_);
+  gram_.copy_(gram(*coefficients_, by_row_));
+  sums_[-2].fill_(stop ? 1 : 0);
+  sums_[-1].fill_(save ? 1 : 0);
+  laps.lap(seconds_.sparse);
+  sum_over_ranks(product);
+}
+
+// Collective. Steps 1 and 3 of the reference, then F~ = F (F^T F + lambda I)^-1; where d < K from
+// the smaller system, (F F^T + lambda I)^-1 F.
+at::Tensor DirectAlternation::solver() {
+  own_features_ = ridge_.solve(gram_, product_);
+  own_features_.mul_(gram_.diagonal().sqrt().clamp_min(1e-8).unsqueeze(1));
+  features_ = slices_.gather(own_features_);
+  if (features_.size(0) <= features_.size(1)) {
+    features_gram_ = at::mm(features_, features_.t());
+    return ridge_.solve(features_gram_, features_).to(at::kFloat);
+  }
+  features_gram_ = at::mm(features_.t(), features_);
+  return ridge_.solve(features_gram_, features_.t()).t().to(at::kFloat).contiguous();
+}
+
+double cross_of(const at::Tensor& a, const at::Tensor& b) {
+  return a.flatten().dot(b.to(at::kDouble).flatten()).item<double>();
+}
+
+// Collective. Step 6, without a residual: ||A||^2 - 2 <F, A G> + <F^T F, G^T G>.
+double DirectAlternation::objective() const {
+  double value = -2 * cross_of(own_features_, product_);
+  const bool small = features_.size(0) <= features_.size(1);
+  if (!small)
+    value += cross_of(own_features_, at::mm(gram_.to(at::kFloat), own_features_.to(at::kFloat)));
+  value = cluster::all_reduce_value(group_, value, cluster::Op::sum);
+  if (small) value += cross_of(features_gram_, gram_);
+  return std::max(0.0, square_norm_ + value);  // rounding may go below 0
+}
+
+double DirectAlternation::iterate(bool stop, bool save) {
+  Laps laps;
+  const auto vectors = solver();
+  laps.lap(seconds_.systems);
+  const auto& candidates = projection_->screen(vectors, *coefficients_, by_row_);
+  laps.lap(seconds_.dense);
+  auto winners = keep_largest(candidates, kept_, group_);
+  laps.lap(seconds_.winners);
+  take(std::move(winners), stop, save);
+  Laps rest;
+  const double value = objective();
+  rest.lap(seconds_.systems);
+  if (!std::isfinite(value))
+    throw DataError("the factorisation overflows: the embedding rows are too large");
+  return value;
+}
+
+}  // namespace
+
+std::unique_ptr<Alternation> make_direct_alternation(const Shard& shard, Form form,
+                                                     const Options& options,
+                                                     cluster::Communicator& group) {
+  return std::make_unique<DirectAlternation>(shard, form, options, group);
+}
+
+}  // namespace quench::dictionary

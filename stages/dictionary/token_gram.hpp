@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "stages/dictionary/huge_pages.hpp"
+#include "stages/dictionary/rows.hpp"
+
+namespace quench::dictionary {
+
+// C = A^T A, stored units, about a common row u: what tokens have in common is most of their
+// length, and would leave the rest to float32 rounding.
+//   C_ij = products_ij + along_i + along_j + square
+struct TokenGram {
+  HugeVector<float> products;  // [n, n]: <a_i - u, a_j - u>
+  std::vector<double> center;  // u, [d]
+  std::vector<double> along;   // [n]: <a_i - u, u>
+  double square = 0;           // <u, u>
+};
+
+// Of all pairs of `rows`, about their mean; each pair is computed once: n^2 d flops, float64 sums
+// of short float32 ones. Local, uses ATen's intra-op threads.
+TokenGram token_gram(const Rows& rows);
+
+// The block of C that many factorisations have in common (the neutral text's tokens), computed when
+// it is first asked for. Local; safe for concurrent use.
+class SharedTokenGram {
+ public:
+  // tokens: ascending. rows: makes their rows.
+  SharedTokenGram(std::vector<std::int32_t> tokens, std::function<Rows()> rows);
+
+  // As token_gram(rows) of `tokens` (ascending; the shared ones' block is copied), about the shared
+  // tokens' mean.
+  TokenGram of(const Rows& rows, std::span<const std::int32_t> tokens) const;
+
+ private:
+  const TokenGram& block() const;
+
+  std::vector<std::int32_t> tokens_;
+  std::function<Rows()> rows_;
+  mutable std::mutex mutex_;
+  mutable std::optional<TokenGram> block_;
+};
+
+}  // namespace quench::dictionary
