@@ -1,8 +1,7 @@
 #include "cluster/stop.hpp"
 
-#include <signal.h>
-
 #include <atomic>
+#include <csignal>
 
 namespace quench::cluster {
 

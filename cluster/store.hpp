@@ -34,14 +34,14 @@ class StoreWriter {
  public:
   // Collective. Creates PATH.partial; PATH appears with finish() only. Throws DataError on all
   // ranks when it cannot be made.
-  StoreWriter(Communicator& comm, std::filesystem::path path, StoreHeader header);
+  StoreWriter(Communicator& comm, const std::filesystem::path& path, const StoreHeader& header);
   ~StoreWriter();  // removes the partial file if finish() was not reached
 
   // Collective. `local` holds whole rows of row_shape elements each (row_shape {} : one number a
   // row). T: uint8, int32, int64, float, double.
   template <typename T>
   void write_rows(const std::string& name, std::span<const T> local,
-                  std::vector<std::int64_t> row_shape = {}, const Axes& axes = {});
+                  const std::vector<std::int64_t>& row_shape = {}, const Axes& axes = {});
   // Collective. Ragged rows.
   template <typename T>
   void write_ragged(const std::string& name, const std::vector<std::vector<T>>& local,

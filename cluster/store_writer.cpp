@@ -329,14 +329,15 @@ void StoreWriter::Implementation::publish() {
   sync_directory(path_.parent_path());
 }
 
-StoreWriter::StoreWriter(Communicator& comm, std::filesystem::path path, StoreHeader header)
+StoreWriter::StoreWriter(Communicator& comm, const std::filesystem::path& path,
+                         const StoreHeader& header)
     : implementation_(std::make_unique<Implementation>(comm, path, header)) {}
 
 StoreWriter::~StoreWriter() = default;
 
 template <typename T>
 void StoreWriter::write_rows(const std::string& name, std::span<const T> local,
-                             std::vector<std::int64_t> row_shape, const Axes& axes) {
+                             const std::vector<std::int64_t>& row_shape, const Axes& axes) {
   implementation_->write(name, {hdf5::type_of<T>, sizeof(T)}, std::as_bytes(local), row_shape);
   implementation_->annotate(name, axes);
 }

@@ -225,12 +225,15 @@ void TaskRun::draw_tasks() {
   const auto open = count_open();
   progress.update(distinct - open);
   if (open == 0) return;
-  Stopped stopped(stage_ + ": stopped (" +
-                  (context_.stop.requested() ? context_.stop.reason() : "asked of another rank") +
-                  ") with " + std::to_string(distinct - open) + " of " + std::to_string(distinct) +
-                  " tasks done; the same command goes on");
-  stopped.mark_agreed();  // all ranks count the same
-  throw stopped;
+  const auto stopped = [&](const std::string& how) {
+    Stopped error(how);
+    error.mark_agreed();  // all ranks count the same
+    return error;
+  };
+  throw stopped(stage_ + ": stopped (" +
+                (context_.stop.requested() ? context_.stop.reason() : "asked of another rank") +
+                ") with " + std::to_string(distinct - open) + " of " + std::to_string(distinct) +
+                " tasks done; the same command goes on");
 }
 
 // What is fatal is kept for the end, where all ranks learn of it; until then nobody may be left

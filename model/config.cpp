@@ -237,8 +237,8 @@ void add_stop_ids(const json& object, Problems& problems, std::int64_t vocab,
   const auto found = object.find("eos_token_id");
   if (found == object.end() || found->is_null()) return;
   const json list = found->is_array() ? *found : json::array({*found});
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    const json item = {{"eos_token_id", list[i]}};
+  for (const auto& id_value : list) {
+    const json item = {{"eos_token_id", id_value}};
     JsonFields fields(item, "", problems);
     if (const auto id = read_token(fields, "eos_token_id", vocab)) ids.insert(*id);
   }

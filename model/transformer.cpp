@@ -195,7 +195,7 @@ at::Tensor Transformer::logits(const at::Tensor& hidden) const {
 
 at::Tensor Transformer::logits(const at::Tensor& hidden, std::int64_t first,
                                std::int64_t count) const {
-  const at::Tensor raw = at::linear(hidden, weights_.lm_head.narrow(0, first, count));
+  at::Tensor raw = at::linear(hidden, weights_.lm_head.narrow(0, first, count));
   if (config_.logit_softcap == 0) return raw;
   return at::tanh(raw / config_.logit_softcap) * config_.logit_softcap;
 }

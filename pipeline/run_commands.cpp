@@ -32,8 +32,9 @@ constexpr const char* run_explanation =
     "The keys of the configuration, with their defaults, are listed by quench run --keys.";
 
 std::string joined(const Words& words) {
-  return std::accumulate(words.begin(), words.end(), std::string("quench run"),
-                         [](std::string text, const auto& word) { return text + " " + word; });
+  return std::accumulate(
+      words.begin(), words.end(), std::string("quench run"),
+      [](const std::string& text, const auto& word) { return text + " " + word; });
 }
 
 cluster::SessionOptions session_options(const Configuration& configuration) {

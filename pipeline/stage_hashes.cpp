@@ -24,7 +24,7 @@ std::string hash_inputs(const RunIdentity& identity, const std::string& prefix) 
 }  // namespace
 
 StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& identity) {
-  const auto options = [&](std::vector<std::string> prefixes) {
+  const auto options = [&](const std::vector<std::string>& prefixes) {
     return configuration.table().fingerprint(prefixes);
   };
   const std::string measuring = options(

@@ -15,7 +15,7 @@
 namespace quench::corpus {
 
 // A JSON value on a line of its own.
-struct Line {
+struct Line {               // NOLINT(bugprone-exception-escape): of the library's own constructors
   std::int64_t number = 0;  // 1-based
   std::int64_t offset = 0;  // bytes
   std::int64_t bytes = 0;   // without the line break

@@ -135,7 +135,7 @@ std::string collisions_csv(const json& document) {
 
 std::string csv_cell(const std::string& text) {
   const bool formula = text.find_first_of("=+-@\t\r") == 0;
-  const std::string safe = formula ? "'" + text : text;
+  std::string safe = formula ? "'" + text : text;
   if (safe.find_first_of(",\"\r\n") == std::string::npos) return safe;
   std::string quoted = "\"";
   for (const char c : safe) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);

@@ -39,7 +39,7 @@ std::string percent(const json& object, const char* name) {
 }
 
 std::string percent_with_interval(const json& object, const char* name) {
-  const auto value = percent(object, name);
+  auto value = percent(object, name);
   if (value == "–" || object[name][1] == object[name][2]) return value;
   char text[32];
   std::snprintf(text, sizeof text, "%s [%.0f–%.0f]", value.c_str(),
