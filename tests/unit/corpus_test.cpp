@@ -216,9 +216,9 @@ TEST_F(CorpusTest, ProbesOfAConceptInOrder) {
     subsets += "osg"[static_cast<int>(probe.subset)];
     splits += "rt"[static_cast<int>(probe.split)];
   }
-  EXPECT_EQ(kinds, "ccloclocclottt");
-  EXPECT_EQ(subsets, "ooooooossssooo");
-  EXPECT_EQ(splits, "rttttttrtttttt");
+  EXPECT_EQ(kinds, "ccccclllooottt");
+  EXPECT_EQ(subsets, "ooossoosoosooo");
+  EXPECT_EQ(splits, "rttrtttttttttt");
   const auto offsets = corpus.probe_offsets();
   ASSERT_EQ(offsets.size(), 4u);
   EXPECT_EQ(offsets[0], 0);
@@ -375,6 +375,49 @@ TEST_F(CorpusTest, LetterAndOpenCanBeLeftOut) {
   EXPECT_EQ(corpus.shared_probes().size(), 6u);
   EXPECT_TRUE(select(corpus.probes(0), ProbeKind::letter).empty());
   EXPECT_TRUE(select(corpus.probes(0), ProbeKind::open).empty());
+}
+
+TEST_F(CorpusTest, TrainQuestionsInOtherForms) {
+  Options options;
+  options.train_forms = {"choice", "letter", "open"};
+  const Corpus corpus(make(1, 1, options));
+  for (const auto kind : {ProbeKind::letter, ProbeKind::open}) {
+    const auto probes = select(corpus.probes(0), kind);
+    ASSERT_EQ(probes.size(), 5u);
+    EXPECT_EQ(std::ranges::count(probes, Split::train, &Probe::split), 2);
+  }
+  EXPECT_EQ(select(corpus.shared_probes(), ProbeKind::letter).size(), 2u);
+}
+
+TEST_F(CorpusTest, ExamplesStandBeforeGeneralQuestions) {
+  const auto mmlu = [](const std::string& text, const std::string& subject, int answer,
+                       const std::string& split) {
+    return json{{"question", text},
+                {"subject", subject},
+                {"choices", {"red", "green", "blue", "grey"}},
+                {"answer", answer},
+                {"split", split}};
+  };
+  write("general.jsonl",
+        {mmlu("E1?", "art", 1, "dev"), mmlu("E2?", "law", 2, "dev"), mmlu("E3?", "art", 3, "dev"),
+         mmlu("G1?", "art", 0, "train"), mmlu("G2?", "law", 0, "test")});
+  Options options;
+  options.letter_order = "paper";  // general options as they are given
+  options.shots = 2;
+  const auto probes = Corpus(make(1, 1, options)).shared_probes();
+  const auto choices = select(probes, ProbeKind::choice);
+  ASSERT_EQ(choices.size(), 2u);
+  EXPECT_EQ(choices[0].context,
+            Ids{bos} + bytes("Question: E1?\nAnswer: green\n\nQuestion: E3?\nAnswer: grey\n\n"
+                             "Question: G1?\nAnswer:"));
+  EXPECT_EQ(choices[1].context,
+            Ids{bos} + bytes("Question: E2?\nAnswer: blue\n\nQuestion: G2?\nAnswer:"));
+  const auto letter = select(probes, ProbeKind::letter).at(0);
+  const std::string text(letter.context.begin() + 1, letter.context.end());
+  EXPECT_NE(text.find("Question: E2?\n\nChoices:\nA. red\nB. green\nC. blue\nD. grey\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("no formatting.\n\nAnswer: C\n\nChoose the single"), std::string::npos);
+  EXPECT_EQ(letter.correct, 0);
 }
 
 TEST_F(CorpusTest, ParagraphsAreWholeAndBeginWithThePrefix) {
