@@ -7,6 +7,7 @@
 #include "cluster/log.hpp"
 #include "cluster/store.hpp"
 #include "model/export.hpp"
+#include "stages/evaluation/judge.hpp"
 
 namespace quench::pipeline {
 
@@ -57,6 +58,7 @@ void Road::travel() {
   evaluate();
   relearn();
   export_erased();
+  judge();
 }
 
 void Road::make_corpus() {
@@ -295,6 +297,21 @@ void Road::export_erased() {
                         joint_model(*edits_).overlay(), out, provenance.dump(2), true);
     cluster::log_info("export: " + out.string());
   });
+}
+
+void Road::judge() {
+  if (configuration_.evaluation.judge == "none") {
+    // Verdicts of an earlier configuration are not this run's.
+    if (context_.is_root()) std::filesystem::remove(path("judgement.h5"));
+    return;
+  }
+  const auto timer = context_.timers.scope("stage/judge");
+  waits_for_ = evaluation::run_judge({.probes = probe_source(),
+                                      .tokenizer = &inputs_.model.tokenizer,
+                                      .baseline = &*baseline_,
+                                      .inputs_hash = hashes_.evaluation,
+                                      .run_id = directory_.run_id()},
+                                     configuration_.evaluation, context_);
 }
 
 }  // namespace quench::pipeline

@@ -79,6 +79,7 @@ class Gatherer {
     if (const auto store = open("evaluation.h5", "evaluation", evaluation_schema))
       add_evaluation(*store);
     if (const auto store = open("relearning.h5", "relearning")) add_relearning(*store);
+    if (const auto store = open("judgement.h5", "judgement")) add_judgement(*store);
     return std::move(document_);
   }
 
@@ -301,6 +302,28 @@ class Gatherer {
       point["erased"] = erased[p];
       document_["curve"].push_back(std::move(point));
     }
+  }
+
+  // {base, joint, difference, ...} of open answers a concept and subset, and of instructions.
+  void add_judgement(const StoreReader& store) {
+    const auto columns = store.read_strings("figures");
+    const auto named = [&](std::span<const double> row) {
+      json object = json::object();
+      for (std::size_t i = 0; i < columns.size(); ++i) object[columns[i]] = number(row[i]);
+      return object;
+    };
+    const auto open_rows = store.read<double>("open/scores");
+    const auto rated = store.read<double>("instructions/scores");
+    const auto width = columns.size();
+    for (std::int64_t c = 0; c < count_; ++c) {
+      const auto rows = std::span(open_rows).subspan(2 * width * static_cast<std::size_t>(c));
+      of(c)["judged"] = {{"own", named(rows.first(width))},
+                         {"similar", named(rows.subspan(width, width))}};
+    }
+    document_["judged"] = {{"related", named(std::span(rated).first(width))},
+                           {"fluent", named(std::span(rated).subspan(width, width))},
+                           {"asked", store.number_attribute("/", "asked")},
+                           {"missing", store.number_attribute("/", "missing")}};
   }
 
   void add_relearning(const StoreReader& store) {

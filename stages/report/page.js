@@ -88,6 +88,11 @@ function showSummary() {
     'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
     attacks.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
   ];
+  if (data.judged) {
+    const pair = j => `${fixed(j.base)} → ${fixed(j.joint)}`;
+    notes.push(`A judge rated answers to instructions 0 to 2: relatedness ${pair(data.judged.related)}, fluency ${pair(data.judged.fluent)} (untouched → erased). ` +
+      `${data.judged.missing} of ${data.judged.asked} verdicts are missing and count for nothing.`);
+  }
   (data.notes || []).concat(notes).forEach(note => $('caveats').append(element('li', note)));
 }
 function average(list) {
@@ -201,9 +206,10 @@ function showRaw(c) {
     ['similar: open answers', 'similar_open_accuracy', percent], ['general: accuracy', 'general_accuracy', percent], ['general: margin', 'general_margin', fixed],
     ['concept: open answers, ROUGE-L', 'own_rouge_l', percent], ['paragraphs: perplexity', 'own_perplexity', x => fixed(x, 1)],
     ['paragraphs: first choices', 'own_exact_memorisation', percent], ['paragraphs: extraction strength', 'own_extraction_strength', percent],
+    ...(c.judged ? [['concept: open answers, judged', null, percent, c.judged.own], ['similar: open answers, judged', null, percent, c.judged.similar]] : []),
     ['neutral text: perplexity', 'general_perplexity', x => fixed(x, 1)], ['answers: perplexity', 'general_answer_perplexity', x => fixed(x, 1)],
     ['answers: distinct 2-grams', 'general_distinct_2', percent]];
-  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show]) =>
+  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show, judged]) => judged ? [label, show(judged.base), '–', show(judged.joint)] :
     [label, estimateCell(joint['base_' + key], show), estimateCell(alone[key], show), estimateCell(joint[key], show)]));
 }
 function showObjective(c) {

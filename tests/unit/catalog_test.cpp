@@ -345,12 +345,9 @@ TEST_F(Catalog, SharedText) {
 
 TEST_F(Catalog, GeneralQuestionsInMmluLayout) {
   const auto row = [](const std::string& text, const json& answer, const std::string& split) {
-    return json{{"question", text},
-                {"subject", "anatomy"},
-                {"choices", {"one", "two", "three", "four"}},
-                {"answer", answer},
-                {"split", split}}
-        .dump();
+    json record{{"question", text}, {"subject", "anatomy"}, {"answer", answer}, {"split", split}};
+    record["choices"] = {"one", "two", "three", "four"};
+    return record.dump();
   };
   write("general.jsonl", {row("A?", 0, "validation"), row("B?", 3, "test"), row("C?", 2, "dev"),
                           make_general("Why?", "test").dump()});

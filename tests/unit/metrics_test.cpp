@@ -4,18 +4,18 @@
 
 #include <array>
 #include <cmath>
-#include <deque>
 #include <limits>
 #include <set>
 
-#include "cluster/communicator.hpp"
 #include "cluster/error.hpp"
 #include "cluster/random.hpp"
-#include "stages/evaluation/concept_mean.hpp"
 #include "stages/evaluation/evaluation.hpp"
+#include "tests/unit/answers.hpp"
 
 namespace quench::evaluation {
 namespace {
+
+using namespace testing;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -94,13 +94,6 @@ TEST(FractionLeft, GuardedAndNot) {
   EXPECT_TRUE(std::isnan(fraction_left(0.5, 0, 0, true)));        // open: b <= 0
 }
 
-Measurement said(std::vector<float> values, bool reused = false) {
-  Measurement measurement;
-  measurement.values = std::move(values);
-  measurement.reused = reused;
-  return measurement;
-}
-
 TEST(Choice, RightAndMargin) {
   Probe probe;
   probe.correct = 1;
@@ -118,43 +111,6 @@ TEST(Choice, EqualOptionsShareTheRight) {
     EXPECT_EQ(tasks::share_right(probe, said({-1, -3, -1, -4})), correct % 2 == 0 ? 0.5 : 0);
   }
 }
-
-// Probes with what the base model and the edited one said to them.
-class Answers {
- public:
-  void add(ProbeKind kind, Subset subset, std::vector<float> base, std::vector<float> now,
-           bool reused = false) {
-    Probe probe;
-    probe.kind = kind;
-    probe.subset = subset;
-    probe.split = split;
-    probe.correct = correct_;
-    probes_.push_back(probe);
-    said_.push_back(said(std::move(base)));
-    said_.push_back(said(std::move(now), reused));
-    pairs_.push_back({&probes_.back(), &said_[said_.size() - 2], &said_.back()});
-  }
-  // A question with these margins; right where they are positive.
-  void add_choice(Subset subset, float base, float now, bool reused = false) {
-    correct_ = (correct_ + 1) % 4;
-    add(ProbeKind::choice, subset, with_margin(base), with_margin(now), reused);
-  }
-  std::span<const Pair> pairs() const { return pairs_; }
-
-  Split split = Split::test;
-
- private:
-  std::vector<float> with_margin(float margin) const {
-    std::vector<float> values(4, -8);
-    values[static_cast<std::size_t>(correct_)] += margin;
-    return values;
-  }
-
-  std::int32_t correct_ = 0;
-  std::deque<Probe> probes_;
-  std::deque<Measurement> said_;
-  std::vector<Pair> pairs_;
-};
 
 void add_questions(Answers& answers) {
   using enum Subset;
@@ -302,8 +258,6 @@ Answers scattered(std::uint64_t count) {
   return answers;
 }
 
-double width(const Estimate& e) { return e.interval.high - e.interval.low; }
-
 TEST(Bootstrap, IntervalsOverItems) {
   const auto few = summary(scattered(25), Objective::margin, 500)["own_left"];
   const auto many = summary(scattered(400), Objective::margin, 500)["own_left"];
@@ -407,66 +361,6 @@ TEST(Bootstrap, IsPairedWithTheBase) {
   EXPECT_LT(width(s["own_left"]), 1e-5);
   EXPECT_GT(width(s["own_margin"]), 0.1);
   EXPECT_EQ(s["own_left"].n, 40);
-}
-
-// Concepts whose own shares differ, each of items that scatter.
-std::vector<Answers> concepts_of(std::size_t count, double spread, double noise) {
-  const cluster::KeyedRandom random(7, "concepts");
-  std::vector<Answers> all(count);
-  for (std::size_t c = 0; c < count; ++c)
-    for (std::uint64_t i = 0; i < 20; ++i)
-      all[c].add_choice(Subset::own, 1,
-                        static_cast<float>(0.5 + spread * random.normal(1000 + c) +
-                                           noise * random.normal(2000 + 100 * c + i)));
-  return all;
-}
-
-Scores mean_on(int ranks, const std::vector<Answers>& concepts, std::int64_t resamples = 400) {
-  Scores seen;
-  cluster::run_on_threads(ranks, [&](cluster::Communicator& world) {
-    ConceptMean mean(std::ssize(concepts), resamples, "test");
-    for (std::size_t c = static_cast<std::size_t>(world.rank()); c < concepts.size();
-         c += static_cast<std::size_t>(world.size())) {
-      const Sample sample(concepts[c].pairs(), Split::test, {}, std::to_string(c));
-      mean.add(static_cast<std::int64_t>(c), sample, sample.scores(0));
-    }
-    auto scores = mean.finish(world);
-    if (world.rank() == 0) seen = std::move(scores);
-  });
-  return seen;
-}
-
-TEST(ConceptMeans, DrawConceptsAndThenItems) {
-  const auto alike = mean_on(1, concepts_of(16, 0, 0))["own_left"];
-  EXPECT_NEAR(alike.value, 0.5, 1e-6);
-  EXPECT_LT(width(alike), 1e-6);
-  EXPECT_EQ(alike.n, 16);
-  // 2 x 1.96 x noise / sqrt(16 x 20), of which a bootstrap over concepts alone sees as much.
-  const auto items = mean_on(1, concepts_of(16, 0, 0.2))["own_left"];
-  EXPECT_NEAR(width(items), std::sqrt(2.0) * 2 * 1.96 * 0.2 / std::sqrt(320.0), 0.02);
-  const auto both = mean_on(1, concepts_of(16, 0.1, 0.2))["own_left"];
-  EXPECT_GT(width(both), 1.3 * width(items));
-  // One concept: only its items can vary.
-  EXPECT_GT(width(mean_on(1, concepts_of(1, 0, 0.2))["own_left"]), 0.1);
-}
-
-TEST(ConceptMeans, TheSameOnAnyNumberOfRanks) {
-  auto concepts = concepts_of(5, 0.1, 0.2);
-  concepts[3] = Answers();  // has none of the figures
-  const auto one = mean_on(1, concepts);
-  EXPECT_EQ(one["own_left"].n, 4);
-  EXPECT_TRUE(std::isnan(one["coherence"].value));
-  for (const int ranks : {2, 3}) {
-    const auto other = mean_on(ranks, concepts);
-    for (std::size_t f = 0; f < one.figures.size(); ++f) {
-      const auto &a = one.figures[f], &b = other.figures[f];
-      EXPECT_EQ(a.n, b.n);
-      if (std::isnan(a.value)) continue;
-      EXPECT_NEAR(a.value, b.value, 1e-12);
-      EXPECT_NEAR(a.interval.low, b.interval.low, 1e-12);
-      EXPECT_NEAR(a.interval.high, b.interval.high, 1e-12);
-    }
-  }
 }
 
 TEST(ScoreRows, RoundTripInTheOrderOfTheColumns) {
