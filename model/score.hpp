@@ -24,7 +24,7 @@ struct ContinuationScore {
 };
 
 struct BatchOptions {
-  std::int64_t max_tokens = 2048;  // tokens of a batch, padding included
+  std::int64_t max_tokens = 512;  // tokens of a batch, padding included
   bool first_choices = false;      // tell which tokens are the likeliest
   // Contexts that begin alike have that part computed once, where it is of this many tokens and
   // more.

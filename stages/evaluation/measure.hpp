@@ -17,7 +17,7 @@ namespace quench::evaluation {
 
 // How probes are put to a model.
 struct MeasureOptions {
-  std::int64_t batch_tokens = 2048;
+  std::int64_t batch_tokens = 512;
   tasks::Asking asking;  // its tokenizer is set by the meter
 };
 
