@@ -65,6 +65,22 @@ gemma=$(embedding gemma-3-270m 1)
     done
   fi
 }
+model=$deps/models/SmolLM2-135M-Instruct
+if [ -e "$model/model.safetensors" ]; then
+  evaluation=build/release/bench/evaluation_bench
+  for case in letter choice generate forward cell; do
+    count=300
+    [ $case != generate ] || count=150
+    if [ $quick = yes ]; then count=40; fi
+    measure mpirun --bind-to none -n 1 "$evaluation" $case "$model" configs/catalogs/starter $count "$scratch/$case.json"
+    if [ -x "$python" ] && [ $case != cell ]; then
+      measure "$python" bench/evaluation_reference.py $case "$model" "$scratch/$case.json"
+    fi
+  done
+  for ranks in 1 2; do
+    measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n $ranks "$evaluation" choice "$model" configs/catalogs/starter 300
+  done
+fi
 echo
 if command -v python3 >/dev/null; then python3 bench/table.py "$out"; fi
 say "every figure: $out"

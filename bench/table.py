@@ -54,10 +54,49 @@ def main(path):
           [[str(x["concepts"]), str(x["width"]), str(x["rank"]), x["seconds"], x["concepts_an_hour"],
             *[100 * x[f"share_{p}"] for p in ("start", "systems", "dense", "winners", "sparse")]]
            for x in of["catalog"]])
+    rows = evaluation(lines)
+    if rows:
+        print("Evaluation of SmolLM2-135M-Instruct (items a second); peer: transformers, same tokens and cores")
+        table(["work", "quench", "peer", "ratio", "agreement"], rows)
+    ranks = {x["ranks"]: x["seconds"] for x in lines if x["case"] == "choice" and x.get("threads") == 1}
+    if 1 in ranks and 2 in ranks:
+        print(f"1 to 2 ranks of one thread, choices: {ranks[1] / ranks[2]:.2f}\n")
     print("Bytes sent by a rank in an iteration (d 32, K 64)")
     table(["rows", "ranks", "counted", "cost model"],
           [[str(x["rows"]), str(x["ranks"]), str(round(x["sent_by_a_rank"])), str(round(x["predicted"]))]
            for x in of["bytes"]])
+
+
+def evaluation(lines):
+    ours = {x["case"]: x for x in lines if x["case"] in ("letter", "choice", "generate", "forward", "cell")
+            and not (x["case"] == "choice" and x["ranks"] > 1) and x.get("threads") != 1}
+    peers = {x["case"][5:]: x for x in lines if x["case"].startswith("peer ")}
+    rows = []
+
+    def agreement(case, peer):
+        if case == "letter":
+            return f"{peer['same']} of {peer['letters']} letters the same"
+        if case == "choice":
+            return f"scores to {peer['largest_difference']:.1e}"
+        return f"{100 * peer['same_tokens']:.1f}% of tokens the same"
+
+    for case in ("letter", "choice", "generate"):
+        if case in ours and case in peers:
+            mine, peer = ours[case], peers[case]
+            rows.append([case, mine["items"] / mine["seconds"], mine["items"] / peer["seconds"],
+                         peer["seconds"] / mine["seconds"], agreement(case, peer)])
+    for key in ("forward", "backward"):
+        if "forward" in ours and "forward" in peers:
+            mine, peer = ours["forward"][key + "_tokens_s"], peers["forward"][key + "_tokens_s"]
+            rows.append([key + " (tokens)", mine, peer, mine / peer, ""])
+    if "cell" in ours:
+        x = ours["cell"]
+        possible = x["items"] / max(1, x["computed"])
+        rows.append(["cell, reuse on / off", x["items"] / x["seconds_on"], x["items"] / x["seconds_off"],
+                     x["seconds_off"] / x["seconds_on"],
+                     f"{x['computed']} of {x['items']} computed (at most {possible:.2f}), "
+                     f"scores to {x['largest_difference']:.1e}"])
+    return rows
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ namespace {
 
 using Tokens = std::vector<std::int32_t>;
 
+constexpr double cache_budget = 512.0 * (1 << 20);  // bytes of keys and values
+constexpr std::int64_t always_fit = 16;             // prompts
+
 // A prompt on its way to an answer.
 struct Request {
   const Tokens* prompt = nullptr;
@@ -50,6 +53,23 @@ std::vector<std::int64_t> accept(std::span<const Request> requests, const at::Te
       open.push_back(static_cast<std::int64_t>(i));
   }
   return open;
+}
+
+// Prompts that stand side by side from the first of these on, the longest: every step reads all
+// weights, so the more the better.
+std::size_t batch_width(const Transformer& model, std::span<const Request> requests,
+                        std::int64_t most) {
+  const auto& config = model.config();
+  std::int64_t limit = 0;
+  for (const auto& request : requests.first(std::min<std::size_t>(
+           requests.size(), static_cast<std::size_t>(std::max<std::int64_t>(1, most)))))
+    limit = std::max(limit, request.limit);
+  const auto tokens = static_cast<double>(std::ssize(*requests.front().prompt) + limit);
+  const double row =
+      8.0 * static_cast<double>(config.layers * config.kv_heads * config.head_dim) * tokens;
+  const auto fitting = std::max(always_fit, static_cast<std::int64_t>(cache_budget / row));
+  const auto width = std::clamp<std::int64_t>(most, 1, fitting);
+  return std::min(requests.size(), static_cast<std::size_t>(width));
 }
 
 void answer_batch(const Transformer& model, std::vector<Request> requests,
@@ -92,13 +112,10 @@ std::vector<Tokens> generate_greedy(const Transformer& model, std::span<const To
   }
   std::ranges::stable_sort(requests, std::ranges::greater{},
                            [](const Request& request) { return request.prompt->size(); });
-  const auto width = static_cast<std::size_t>(std::max<std::int64_t>(1, options.batch));
-  for (std::size_t begin = 0; begin < requests.size(); begin += width) {
-    const std::size_t end = std::min(begin + width, requests.size());
-    answer_batch(model,
-                 {requests.begin() + static_cast<std::ptrdiff_t>(begin),
-                  requests.begin() + static_cast<std::ptrdiff_t>(end)},
-                 options);
+  for (std::span<const Request> left(requests); !left.empty();) {
+    const auto width = batch_width(model, left, options.batch);
+    answer_batch(model, {left.begin(), left.begin() + static_cast<std::ptrdiff_t>(width)}, options);
+    left = left.subspan(width);
   }
   return answers;
 }

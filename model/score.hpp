@@ -17,11 +17,18 @@ struct ScoreItem {
 struct ContinuationScore {
   double logprob = 0;  // sum of the natural log-probabilities of its tokens
   std::int64_t tokens = 0;
+  // With BatchOptions::first_choices: how many of its tokens are the likeliest at their place, and
+  // how many of its last tokens are so without a gap.
+  std::int64_t first_choices = 0, ending = 0;
   double mean() const { return tokens == 0 ? 0 : logprob / static_cast<double>(tokens); }
 };
 
 struct BatchOptions {
-  std::int64_t max_tokens = 2048;  // tokens of a batch, padding included
+  std::int64_t max_tokens = 512;  // tokens of a batch, padding included
+  bool first_choices = false;      // tell which tokens are the likeliest
+  // Contexts that begin alike have that part computed once, where it is of this many tokens and
+  // more.
+  std::int64_t least_prefix = 16;
 };
 
 // result[i][k] scores continuation k of item i. Items of similar length share a batch; the result

@@ -14,6 +14,8 @@ void describe(RunOptions& options, OptionTable& table) {
   table.add("run.directory", options.directory, "run directory: intermediates, journals, report");
   table.add("run.export_to", options.export_to,
             "where the erased model goes; auto: DIRECTORY/model; none: nowhere");
+  table.add("run.baseline_cache", options.baseline_cache,
+            "directory where base models' results are kept and found by other runs; empty: none");
   table.add("run.group_size", options.group_size, "ranks that share one task", {1, 4096});
   table.add("run.threads", options.threads,
             "intra-op threads of a rank; 0: its share of the node's cores", {0, 1024});

@@ -21,6 +21,7 @@ struct RunOptions {
   std::string directory;  // run directory: every intermediate and the report
   std::string export_to =
       "auto";                   // where the erased model goes; auto: DIRECTORY/model; none: nowhere
+  std::string baseline_cache;   // directory of base results that runs share; empty: none
   std::int64_t group_size = 1;  // ranks that share one task
   std::int64_t threads = 0;     // a rank; 0: its share of the node's cores
   std::string device = "auto";  // what ranks compute on: auto, cpu, cuda

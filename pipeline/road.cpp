@@ -7,8 +7,18 @@
 #include "cluster/log.hpp"
 #include "cluster/store.hpp"
 #include "model/export.hpp"
+#include "stages/evaluation/judge.hpp"
 
 namespace quench::pipeline {
+
+namespace {
+
+// What stands before the model's answer in its chat template (methods 7.1).
+std::string cut_mark(const model::ModelConfig& config) {
+  return config.architecture == model::Architecture::llama ? "assistant\n\n" : "model\n";
+}
+
+}  // namespace
 
 Road::Road(const Configuration& configuration, cluster::Context& context, const RunInputs& inputs,
            const RunDirectory& directory)
@@ -48,6 +58,7 @@ void Road::travel() {
   evaluate();
   relearn();
   export_erased();
+  judge();
 }
 
 void Road::make_corpus() {
@@ -152,19 +163,22 @@ evaluation::ProbeSource Road::probe_source() const {
 
 void Road::measure_baseline() {
   meter_.emplace(model_->base, inputs_.model.tokenizer,
-                 evaluation::measure_options(configuration_.evaluation), &context_.timers);
+                 evaluation::measure_options(configuration_.evaluation, cut_mark(model_->config)),
+                 &context_.timers);
   stage("baseline", "baseline.h5", evaluation::schema, hashes_.baseline, [&] {
     evaluation::run_baseline({.probes = probe_source(),
                               .meter = &*meter_,
                               .base = &model_->base,
                               .model_hash = hashes_.model,
                               .inputs_hash = hashes_.baseline,
-                              .run_id = directory_.run_id()},
+                              .run_id = directory_.run_id(),
+                              .cache = configuration_.run.baseline_cache},
                              configuration_.evaluation, context_);
   });
   baseline_.emplace(path("baseline.h5"), "baseline", "measurements");
   knowledge_ = evaluation::read_knowledge(path("baseline.h5"));
-  scorer_.emplace(*corpus_, *baseline_, *meter_, *model_, configuration_.evaluation);
+  scorer_.emplace(*corpus_, *baseline_, *meter_, *model_, configuration_.evaluation,
+                  configuration_.erasure.min_general);
 }
 
 void Road::erase() {
@@ -205,6 +219,9 @@ void Road::evaluate() {
     in.baseline = &*baseline_;
     in.alone = [&](std::int64_t c) { return model_->edited(edits_->edit(c), edits_->strength(c)); };
     in.joint = &joint;
+    in.some = [&](std::span<const std::int64_t> concepts) {
+      return model_->edited(edits_->joint(concepts), 1);
+    };
     in.knowledge = knowledge_;
     for (std::int64_t c = 0; c < corpus_->concepts(); ++c) {
       in.edited.push_back(edits_->strength(c) > 0);
@@ -281,6 +298,21 @@ void Road::export_erased() {
                         joint_model(*edits_).overlay(), out, provenance.dump(2), true);
     cluster::log_info("export: " + out.string());
   });
+}
+
+void Road::judge() {
+  if (configuration_.evaluation.judge == "none") {
+    // Verdicts of an earlier configuration are not this run's.
+    if (context_.is_root()) std::filesystem::remove(path("judgement.h5"));
+    return;
+  }
+  const auto timer = context_.timers.scope("stage/judge");
+  waits_for_ = evaluation::run_judge({.probes = probe_source(),
+                                      .tokenizer = &inputs_.model.tokenizer,
+                                      .baseline = &*baseline_,
+                                      .inputs_hash = hashes_.evaluation,
+                                      .run_id = directory_.run_id()},
+                                     configuration_.evaluation, context_);
 }
 
 }  // namespace quench::pipeline

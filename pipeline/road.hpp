@@ -23,7 +23,8 @@ class Road {
   // All stages in order, and the export. Collective over the world. Throws DataError, ClusterError,
   // Stopped.
   void travel();
-  std::int64_t failures() const { return failures_; }  // failed tasks of all stages
+  std::int64_t failures() const { return failures_; }          // failed tasks of all stages
+  const std::string& waits_for() const { return waits_for_; }  // what is to be done; empty: nothing
 
  private:
   // Runs a stage unless its file is there already, complete and of the same hash; times it and
@@ -45,6 +46,7 @@ class Road {
   void evaluate();
   void relearn();
   void export_erased();
+  void judge();
 
   evaluation::ProbeSource probe_source() const;
   std::vector<std::int64_t> attacked(const erasure::Edits& edits) const;
@@ -59,6 +61,7 @@ class Road {
   const RunDirectory& directory_;
   StageHashes hashes_;
   std::int64_t failures_ = 0;
+  std::string waits_for_;
 
   std::optional<corpus::Corpus> corpus_;
   std::optional<dictionary::Dictionaries> dictionaries_;

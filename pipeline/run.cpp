@@ -88,9 +88,15 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
     }
     directory.save_timers(session, timers);
     cluster::agree(session.world(), [&] {
-      directory.finish(session, road.failures() == 0 ? "done" : "some tasks failed");
+      directory.finish(session, !road.waits_for().empty() ? "waiting: " + road.waits_for()
+                                : road.failures() == 0    ? "done"
+                                                          : "some tasks failed");
     });
     write_report(context);
+    if (!road.waits_for().empty()) {
+      if (root) cluster::log_info("waiting: " + road.waits_for());
+      return ExitCode::waiting;
+    }
     return road.failures() == 0 ? ExitCode::done : ExitCode::some_failed;
   } catch (const Error& error) {
     note_early_end(directory, session, error);

@@ -6,12 +6,20 @@ namespace quench::pipeline {
 
 namespace {
 
-std::vector<evaluation::Pair> pairs_of(std::span<const Probe> probes,
-                                       std::span<const Measurement> base,
-                                       std::span<const Measurement> now) {
-  std::vector<evaluation::Pair> pairs(probes.size());
-  for (std::size_t i = 0; i < probes.size(); ++i) pairs[i] = {&probes[i], &base[i], &now[i]};
-  return pairs;
+// The order of measuring.
+enum BankOf : std::size_t { general, own, similar, instructions };
+constexpr std::array<BankOf, 4> all_banks{general, own, similar, instructions};
+
+erasure::CellScores to_cell(const evaluation::Scores& scores) {
+  return {.efficacy = scores["efficacy"].value,
+          .specificity = scores["specificity"].value,
+          .coherence = scores["coherence"].value,
+          .general_left = scores["general_left"].value,
+          .own_left = scores["own_left"].value,
+          .similar_left = scores["similar_left"].value,
+          .harmonic = scores["harmonic_all"].value,
+          .reused = scores.reused,
+          .measured = scores.measured};
 }
 
 }  // namespace
@@ -25,72 +33,90 @@ model::Transformer LoadedModel::edited(const model::RowDeltas& deltas, double st
 
 Scorer::Scorer(const corpus::Corpus& corpus, const evaluation::Measurements& baseline,
                const evaluation::Meter& meter, const LoadedModel& model,
-               const evaluation::Options& options)
+               const evaluation::Options& options, double min_general)
     : corpus_(corpus),
       baseline_(baseline),
       meter_(meter),
       model_(model),
-      objective_(evaluation::objective_of(options)),
-      resamples_(options.resamples),
-      shared_(
-          load(corpus.shared_probes(), corpus.probe_offsets()[corpus.concepts()], Split::train)) {}
+      rules_(evaluation::rules_of(options)),
+      options_(options),
+      min_general_(min_general) {
+  load(corpus.shared_probes(), corpus.probe_offsets()[corpus.concepts()], banks_);
+}
 
-Scorer::Bank Scorer::load(std::vector<Probe> probes, std::int64_t first_id, Split split) const {
+void Scorer::load(std::vector<Probe> probes, std::int64_t first_id, Banks& banks) const {
   const auto count = static_cast<std::int64_t>(probes.size());
   auto base = baseline_.read({first_id, first_id + count});
-  Bank bank;
   for (std::int64_t i = 0; i < count; ++i) {
-    if (probes[i].split != split) continue;
-    bank.probes.push_back(std::move(probes[i]));
+    auto& probe = probes[i];
+    const bool instructs = probe.kind == ProbeKind::instruction;
+    if (probe.split != Split::train) continue;
+    if (!instructs && !evaluation::is_of_form(rules_.form, probe)) continue;
+    auto& bank = banks[instructs                         ? instructions
+                       : probe.subset == Subset::general ? general
+                       : probe.subset == Subset::own     ? own
+                                                         : similar];
+    bank.probes.push_back(std::move(probe));
     bank.base.push_back(std::move(base[i]));
   }
-  return bank;
 }
 
-const Scorer::Bank& Scorer::of_concept(std::int64_t concept_index) {
-  if (own_concept_ != concept_index) {
-    own_ =
-        load(corpus_.probes(concept_index), corpus_.probe_offsets()[concept_index], Split::train);
-    own_concept_ = concept_index;
-  }
-  return own_;
+void Scorer::of_concept(std::int64_t concept_index) {
+  if (own_concept_ == concept_index) return;
+  banks_[own] = banks_[similar] = {};
+  load(corpus_.probes(concept_index), corpus_.probe_offsets()[concept_index], banks_);
+  own_concept_ = concept_index;
 }
 
-erasure::CellScores Scorer::score(const Bank& own, std::span<const Measurement> own_now,
-                                  std::span<const Measurement> shared_now) const {
-  auto pairs = pairs_of(own.probes, own.base, own_now);
-  const auto shared = pairs_of(shared_.probes, shared_.base, shared_now);
-  pairs.insert(pairs.end(), shared.begin(), shared.end());
-  const auto scores = evaluation::summarise(pairs, Split::train, objective_, 0, "");
-  return {.efficacy = scores.efficacy.value,
-          .specificity = scores.specificity.value,
-          .coherence = scores.coherence.value,
-          .general_left = scores.general_left.value,
-          .own_left = scores.own_left.value,
-          .similar_left = scores.similar_left.value,
-          .harmonic = scores.harmonic_all.value,
-          .reused = scores.reused,
-          .measured = scores.measured};
+std::vector<Measurement> Scorer::measure(cluster::Communicator& group,
+                                         const model::Transformer& edited, std::size_t bank) const {
+  return meter_.measure(group, edited, banks_[bank].probes, banks_[bank].base);
+}
+
+evaluation::Scores Scorer::summarise(const std::array<std::vector<Measurement>, 4>& now) const {
+  std::vector<evaluation::Pair> pairs;
+  for (const auto bank : all_banks)
+    for (std::size_t i = 0; i < now[bank].size(); ++i)
+      pairs.push_back({&banks_[bank].probes[i], &banks_[bank].base[i], &now[bank][i]});
+  return evaluation::summarise(pairs, Split::train, rules_, 0, "");
+}
+
+bool Scorer::is_over(std::size_t last, const evaluation::Scores& so_far) const {
+  if (!options_.early_stop) return false;
+  if (last == general) return so_far["general_left"].value < min_general_;
+  const bool stops = rules_.form == evaluation::Form::open || !options_.own_stop_open_only;
+  return last == own && stops && so_far["own_left"].value > options_.max_own_left;
 }
 
 erasure::CellScores Scorer::alone(cluster::Communicator& group, std::int64_t concept_index,
                                   const model::RowDeltas& edit, double strength) {
-  const auto& own = of_concept(concept_index);
+  of_concept(concept_index);
   const auto edited = model_.edited(edit, strength);
-  const auto own_now = meter_.measure(group, edited, own.probes, own.base);
-  const auto shared_now = meter_.measure(group, edited, shared_.probes, shared_.base);
-  return score(own, own_now, shared_now);
+  std::array<std::vector<Measurement>, 4> now;
+  for (const auto bank : all_banks) {
+    now[bank] = measure(group, edited, bank);
+    const auto so_far = summarise(now);
+    if (!is_over(bank, so_far)) continue;
+    return {.general_left = so_far["general_left"].value,
+            .own_left = bank == own ? so_far["own_left"].value : 0,
+            .reused = so_far.reused,
+            .measured = so_far.measured};
+  }
+  return to_cell(summarise(now));
 }
 
 erasure::CellScores Scorer::joint(cluster::Communicator& group, std::int64_t concept_index,
                                   const model::RowDeltas& edit, double factor) {
-  const auto& own = of_concept(concept_index);
+  of_concept(concept_index);
   const auto edited = model_.edited(edit, factor);
+  auto now = shared_joint_;
   if (shared_factor_ != factor) {
-    shared_joint_ = meter_.measure(group, edited, shared_.probes, shared_.base);
+    for (const auto bank : {general, instructions}) now[bank] = measure(group, edited, bank);
+    shared_joint_ = now;
     shared_factor_ = factor;
   }
-  return score(own, meter_.measure(group, edited, own.probes, own.base), shared_joint_);
+  for (const auto bank : {own, similar}) now[bank] = measure(group, edited, bank);
+  return to_cell(summarise(now));
 }
 
 std::vector<Probe> Scorer::attack_probes(std::int64_t concept_index) const {
@@ -110,10 +136,12 @@ std::vector<Estimate> Scorer::attack_figures(std::int64_t concept_index,
   for (std::size_t i = 0; i < probes.size(); ++i) {
     pairs.push_back({&probes[i], &base[probes[i].id - offsets[concept_index]], &measured[i]});
   }
-  const auto scores = evaluation::summarise(pairs, Split::test, objective_, resamples_,
+  auto rules = rules_;
+  rules.form = evaluation::Form::choice;
+  const auto scores = evaluation::summarise(pairs, Split::test, rules, options_.resamples,
                                             "relearning/" + corpus_.hash(concept_index));
-  return {scores.own.accuracy,   scores.own.margin, scores.similar.accuracy,
-          scores.similar.margin, scores.own_left,   scores.similar_left};
+  return {scores["own_accuracy"],   scores["own_margin"], scores["similar_accuracy"],
+          scores["similar_margin"], scores["own_left"],   scores["similar_left"]};
 }
 
 }  // namespace quench::pipeline

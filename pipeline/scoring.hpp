@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -28,9 +29,11 @@ class Scorer {
  public:
   Scorer(const corpus::Corpus& corpus, const evaluation::Measurements& baseline,
          const evaluation::Meter& meter, const LoadedModel& model,
-         const evaluation::Options& options);
+         const evaluation::Options& options, double min_general);
 
-  // One concept's own edit, on the train split. Collective over the group.
+  // One concept's own edit, on the train split's questions of the form that decides, and on its
+  // instructions: general, own, similar, instructions (methods 7.5), to the end or to the first
+  // gate that fails (evaluation.early_stop; what is not measured is 0). Collective over the group.
   erasure::CellScores alone(cluster::Communicator& group, std::int64_t concept_index,
                             const model::RowDeltas& edit, double strength);
   // The joint edit, seen from one concept. The shared probes are measured once a factor, not once a
@@ -45,27 +48,32 @@ class Scorer {
                                        std::span<const Measurement> measured) const;
 
  private:
-  // Train probes of some owner with the base model's word on them.
+  // Train probes with the base model's word on them.
   struct Bank {
     std::vector<Probe> probes;
     std::vector<Measurement> base;
   };
-  Bank load(std::vector<Probe> probes, std::int64_t first_id, Split split) const;
-  const Bank& of_concept(std::int64_t concept_index);
-  erasure::CellScores score(const Bank& own, std::span<const Measurement> own_now,
-                            std::span<const Measurement> shared_now) const;
+  // In the order of measuring: general questions, own ones, similar ones, instructions.
+  using Banks = std::array<Bank, 4>;
+  void load(std::vector<Probe> probes, std::int64_t first_id, Banks& banks) const;
+  void of_concept(std::int64_t concept_index);
+  std::vector<Measurement> measure(cluster::Communicator& group, const model::Transformer& edited,
+                                   std::size_t bank) const;
+  // True where what is measured so far, `last` included, ends the cell.
+  bool is_over(std::size_t last, const evaluation::Scores& so_far) const;
+  evaluation::Scores summarise(const std::array<std::vector<Measurement>, 4>& now) const;
 
   const corpus::Corpus& corpus_;
   const evaluation::Measurements& baseline_;
   const evaluation::Meter& meter_;
   const LoadedModel& model_;
-  evaluation::Objective objective_;
-  std::int64_t resamples_;
-  Bank shared_;
-  Bank own_;  // of the concept scored last
-  std::int64_t own_concept_ = -1;
-  double shared_factor_ = -1;  // of shared_joint_
-  std::vector<Measurement> shared_joint_;
+  evaluation::Rules rules_;
+  evaluation::Options options_;
+  double min_general_;
+  Banks banks_;                    // the shared ones, and those of the concept scored last
+  std::int64_t own_concept_ = -1;  // that concept
+  double shared_factor_ = -1;      // of shared_joint_
+  std::array<std::vector<Measurement>, 4> shared_joint_;
 };
 
 }  // namespace quench::pipeline

@@ -27,8 +27,8 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
   const auto options = [&](const std::vector<std::string>& prefixes) {
     return configuration.table().fingerprint(prefixes);
   };
-  const std::string measuring = options(
-      {"evaluation.batch_tokens", "evaluation.open_tokens", "evaluation.instruction_tokens"});
+  const std::string measuring = options(evaluation::measuring_keys());
+  const std::string scoring = options(evaluation::scoring_keys());
   StageHashes hashes;
   hashes.model = hash_inputs(identity, "model/");
   hashes.corpus = hash_of({"corpus", hash_inputs(identity, "catalog/"),
@@ -41,9 +41,11 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
       hash_of({"activations", hashes.corpus, hashes.model, options({"activations."})});
   hashes.selection = hash_of({"selection", hashes.dictionary, options({"selection."})});
   hashes.baseline = hash_of({"baseline", hashes.corpus, hashes.model, measuring});
-  hashes.erasure = hash_of({"erasure", hashes.selection, hashes.baseline,
-                            options({"erasure.", "evaluation.objective"})});
-  hashes.evaluation = hash_of({"evaluation", hashes.erasure, options({"evaluation."})});
+  hashes.erasure =
+      hash_of({"erasure", hashes.selection, hashes.baseline, options({"erasure."}), scoring});
+  hashes.evaluation =
+      hash_of({"evaluation", hashes.erasure,
+               configuration.table().fingerprint({"evaluation."}, {"evaluation.judge"})});
   hashes.relearning = hash_of({"relearning", hashes.erasure, options({"relearning."})});
   return hashes;
 }

@@ -14,15 +14,9 @@ enum class Subset : std::uint8_t {
 };  // the concept's own questions, its neighbours', everybody's
 enum class Split : std::uint8_t { train, test };  // chosen on, reported on
 
-// What is asked of a model, and so what a measurement holds.
-enum class ProbeKind : std::uint8_t {
-  choice,       // question; values: mean log-probability of a token of each option
-  letter,       // question with lettered options; values: log-probability of each letter
-  open,         // question answered freely; values: {1 or 0: an accepted answer was given}
-  text,         // running text; values: {sum of negative log-probabilities, tokens scored}
-  instruction,  // instruction answered freely; values: {base model's negative log-probability of
-                // the answer, its tokens, repetition}
-};
+// What is asked of a model: which task (stages/tasks) a probe is of. A task that is added takes the
+// next number.
+enum class ProbeKind : std::uint8_t { choice, letter, open, text, instruction };
 
 // One measurable item, tokenised. Identity is its place in the corpus (Corpus numbers them, concept
 // by concept, shared ones last).
@@ -37,10 +31,10 @@ struct Probe {
   std::vector<std::string> accepted;                     // open: answers that count as right
 };
 
-// What one model said to one probe (see ProbeKind for `values`).
+// What one model said to one probe; its task knows what the values are.
 struct Measurement {
   std::vector<float> values;
-  std::vector<std::int32_t> answer;  // open, instruction: generated ids
+  std::vector<std::int32_t> answer;  // generated ids, where the model answers freely
   bool reused = false;               // taken from the base model, whose result it exactly is
 };
 
@@ -93,6 +87,7 @@ struct Interval {
 struct Estimate {
   double value = 0;
   Interval interval;
+  std::int64_t n = 0;  // items (or concepts) that it is of; 0: not told
 };
 
 }  // namespace quench

@@ -47,18 +47,18 @@ void scan_concepts(const std::filesystem::path& dir, CatalogProblems& problems,
   if (!any && problems.empty()) problems.push_back({concepts_file, 0, "", "no concepts"});
 }
 
-// Checks one of the shared files and shows its good lines to `visit`.
+// Checks one of the shared files and shows what `check` makes of its good lines to `visit`.
 void scan_shared(const std::filesystem::path& dir, const char* file, bool may_be_empty,
                  CatalogProblems& problems,
-                 const std::function<void(const Line&, const Reporter&)>& check,
+                 const std::function<nlohmann::json(const Line&, const Reporter&)>& check,
                  const std::function<void(const nlohmann::json&)>& visit) {
   bool any = false;
   const auto at_start = problems.size();
   for_each_line(dir, file, problems, [&](const Line& line) {
     any = true;
     const auto before = problems.size();
-    check(line, Reporter(file, line.number, problems));
-    if (problems.size() == before) visit(line.value);
+    const auto record = check(line, Reporter(file, line.number, problems));
+    if (problems.size() == before) visit(record);
   });
   if (!any && !may_be_empty && problems.size() == at_start)
     problems.push_back({file, 0, "", "no records"});
@@ -84,7 +84,10 @@ SharedText scan_all_shared(const std::filesystem::path& dir, CatalogProblems& pr
   };
   scan_shared(
       dir, neutral_file, false, problems,
-      [](const Line& line, const Reporter& report) { check_neutral(line.value, report); },
+      [](const Line& line, const Reporter& report) {
+        check_neutral(line.value, report);
+        return line.value;
+      },
       [&](const nlohmann::json& value) {
         shared.neutral.push_back(value["text"]);
         record(neutral_file, value);
@@ -94,16 +97,20 @@ SharedText scan_all_shared(const std::filesystem::path& dir, CatalogProblems& pr
   scan_shared(
       dir, general_file, false, problems,
       [&](const Line& line, const Reporter& report) {
-        check_general(line.value, report, seen, "on line " + std::to_string(line.number));
+        return check_general(line.value, report, seen, "on line " + std::to_string(line.number));
       },
       [&](const nlohmann::json& value) {
-        shared.general.push_back(to_question(value, to_split(value)));
+        auto& list = value["split"] == "dev" ? shared.examples : shared.general;
+        list.push_back(to_question(value, to_split(value)));
         record(general_file, value);
       });
   if (problems.size() == before_general) check_general_splits(shared.general, problems);
   scan_shared(
       dir, instructions_file, true, problems,
-      [](const Line& line, const Reporter& report) { check_instruction(line.value, report); },
+      [](const Line& line, const Reporter& report) {
+        check_instruction(line.value, report);
+        return line.value;
+      },
       [&](const nlohmann::json& value) {
         shared.instructions.push_back({value["instruction"], to_split(value)});
         record(instructions_file, value);

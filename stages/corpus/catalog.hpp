@@ -5,40 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "stages/types.hpp"
+#include "stages/catalog_types.hpp"
 
 // A catalog: a directory of JSON Lines files (docs/catalog.md). concepts.jsonl is streamed; a rank
 // keeps the records it works on.
 namespace quench::corpus {
-
-struct Question {
-  std::string question, answer;
-  std::vector<std::string> options;   // four, the answer among them
-  std::vector<std::string> accepted;  // answers to the open form that count as right; never empty
-  Split split = Split::train;
-};
-
-struct Concept {
-  std::string name;  // white space at its ends removed
-  std::string hash;  // SHA-256 of the record's canonical JSON: its identity
-  std::vector<std::string> aliases;
-  std::vector<std::string> sentences;
-  std::vector<Question> own, similar;  // train before test
-  std::vector<std::string> paragraphs;
-};
-
-struct Instruction {
-  std::string text;
-  Split split = Split::train;
-};
-
-// What all concepts share.
-struct SharedText {
-  std::vector<std::string> neutral;
-  std::vector<Question> general;
-  std::vector<Instruction> instructions;
-  std::string hash;  // SHA-256 of the canonical JSON of all records
-};
 
 // Where each concept stands in concepts.jsonl.
 struct ConceptEntry {

@@ -49,6 +49,14 @@ void describe(Options& options, OptionTable& table) {
                    {"auto", "chat", "plain"});
   table.add("corpus.letter", options.letter, "make lettered questions");
   table.add("corpus.open", options.open, "make open questions");
+  table.add("corpus.train_forms", options.train_forms,
+            "forms that train questions are put in too, beside choice: letter, open");
+  table.add_choice("corpus.letter_order", options.letter_order,
+                   "order of lettered options: keyed by the question, or as the paper's code "
+                   "shuffles a concept's and leaves general ones",
+                   {"keyed", "paper"});
+  table.add("corpus.shots", options.shots,
+            "examples (split dev of general.jsonl) before a general question", {0, 100});
   table.add(
       "corpus.held_out_paragraphs", options.held_out_paragraphs,
       "paragraphs of a concept, the last ones and a third at most, whose perplexity is measured "

@@ -23,9 +23,12 @@ namespace quench::corpus {
 inline constexpr std::int64_t schema = 2;
 
 struct Options {
-  std::string prompt_style = "auto";     // auto | chat | plain
-  bool letter = true;                    // make lettered questions
-  bool open = true;                      // make open questions
+  std::string prompt_style = "auto";                  // auto | chat | plain
+  bool letter = true;                                 // make lettered questions
+  bool open = true;                                   // make open questions
+  std::vector<std::string> train_forms = {"choice"};  // train questions: choice, letter, open
+  std::string letter_order = "keyed";                 // of lettered options: keyed | paper
+  std::int64_t shots = 0;                             // examples before a general question
   std::int64_t held_out_paragraphs = 4;  // the last ones of a concept: measured, never trained on
   std::int64_t max_concepts = 0;         // the first so many; 0: all
   std::vector<std::string> concepts;     // only these names; empty: all
@@ -64,12 +67,12 @@ class Corpus {
   std::vector<std::vector<std::int32_t>> neutral_sentences() const;
   DocumentFrequencies frequencies(std::int64_t concept_index) const;
   DocumentFrequencies neutral_frequencies() const;
-  // Probes of one concept: choice, letter and open forms of its own and similar questions (letter
-  // and open: split test alone), and its held-out paragraphs as text
-  // (split test).
+  // Probes of one concept, task by task: choice, letter and open forms of its own and similar
+  // questions (letter and open: split test, and train where train_forms asks for it), and its
+  // held-out paragraphs as text (split test).
   std::vector<Probe> probes(std::int64_t concept_index) const;
-  // Probes of everybody, subset general: questions (choice; letter: split test alone), neutral text
-  // (split test), instructions.
+  // Probes of everybody, subset general: questions (choice; letter as above), neutral text (split
+  // test), instructions.
   std::vector<Probe> shared_probes() const;
   std::int64_t probe_count() const { return probe_offsets_.back(); }
   // Ids of the probes of concept c are [probe_offsets[c], probe_offsets[c + 1]); the shared ones

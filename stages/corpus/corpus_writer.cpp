@@ -4,6 +4,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/partition.hpp"
 #include "stages/corpus/corpus_file.hpp"
+#include "stages/tasks/task.hpp"
 
 namespace quench::corpus {
 namespace {
@@ -90,7 +91,11 @@ void write(cluster::StoreWriter& store, const std::string& name, const std::vect
 
 void write_probes(cluster::StoreWriter& store, const ProbeColumns& probes) {
   write(store, "probes/kind", probes.kind, "probe");
-  store.attribute("probes/kind", "values", "0 choice, 1 letter, 2 open, 3 text, 4 instruction");
+  std::string kinds;
+  for (const auto* task : tasks::all_tasks())
+    kinds += (kinds.empty() ? "" : ", ") + std::to_string(static_cast<int>(task->kind())) + " " +
+             task->name();
+  store.attribute("probes/kind", "values", kinds);
   write(store, "probes/subset", probes.subset, "probe");
   store.attribute("probes/subset", "values", "0 own, 1 similar, 2 general");
   write(store, "probes/split", probes.split, "probe");

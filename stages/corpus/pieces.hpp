@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stages/corpus/corpus.hpp"
+#include "stages/tasks/task.hpp"
 
 namespace quench::corpus {
 
@@ -22,6 +23,8 @@ class PieceMaker {
  public:
   // Throws ConfigError when chat prompts are asked of a model without a template.
   PieceMaker(const Inputs& inputs, const Options& options);
+  PieceMaker(const PieceMaker&) = delete;
+  PieceMaker& operator=(const PieceMaker&) = delete;
   // Throw DataError for an option without tokens.
   Piece of_concept(const Concept& concept_text) const;
   Piece of_shared(const SharedText& shared) const;
@@ -29,24 +32,13 @@ class PieceMaker {
   const std::string& identity() const { return identity_; }
 
  private:
-  using Tokens = std::vector<std::int32_t>;
-  Tokens prompt(const std::string& text) const;
-  Tokens continuation(const std::string& text) const;
-  Probe choice_probe(const Question& question, Subset subset) const;
-  // `key`: what, beside the question, decides the options' order.
-  Probe letter_probe(const Question& question, Subset subset, const std::string& key) const;
-  Probe open_probe(const Question& question, Subset subset) const;
-  void add_text_probe(const std::string& text, Subset subset, std::vector<Probe>& probes) const;
-  void add_question(const Question& question, Subset subset, const std::string& key,
-                    std::vector<Probe>& probes) const;
-  Probe instruction_probe(const Instruction& instruction) const;
-  Tokens with_prefix(const std::string& text) const;
   // Tokenises the sentences and counts in how many of them each token occurs.
   void add_sentences(const std::vector<std::string>& sentences, Piece& piece) const;
 
   const model::Tokenizer& tokenizer_;
-  const model::ChatTemplate* chat_ = nullptr;  // null: plain prompts
   const Options& options_;
+  tasks::Prompts prompts_;
+  tasks::Making making_;
   std::string identity_;
 };
 

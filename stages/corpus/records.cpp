@@ -176,13 +176,49 @@ void check_instruction(const json& record, const Reporter& report) {
   check_split(member(record, "split"), report);
 }
 
-void check_general(const json& record, const Reporter& report, Seen& seen,
+namespace {
+
+// MMLU's layout to that of a question; what is wrong with it is told. Null then.
+json from_mmlu(const json& record, const Reporter& report) {
+  if (!check_object(record, "", report, {"question", "choices", "answer", "split"},
+                    {"subject", "accepted"}))
+    return nullptr;
+  json question = record;
+  if (record.contains("choices")) question["options"] = record["choices"];
+  question.erase("choices");
+  if (!check_texts(member(question, "options"), "choices", report)) return nullptr;
+  const json* answer = member(record, "answer");
+  const auto count = static_cast<std::int64_t>(question["options"].size());
+  const bool is_place = answer != nullptr && answer->is_number_integer() &&
+                        answer->get<std::int64_t>() >= 0 && answer->get<std::int64_t>() < count;
+  if (!is_place) {
+    report("answer", "must be the place of the right choice, from 0 on");
+    return nullptr;
+  }
+  question["answer"] = question["options"][answer->get<std::size_t>()];
+  return question;
+}
+
+bool is_mmlu(const json& record) { return record.is_object() && record.contains("choices"); }
+
+void check_general_split(const json* split, const Reporter& report) {
+  const json known{"train", "test", "validation", "dev"};
+  if (split != nullptr && std::ranges::find(known, *split) == known.end())
+    report("split", "must be \"train\" (or \"validation\"), \"test\" or \"dev\"");
+}
+
+}  // namespace
+
+json check_general(const json& record, const Reporter& report, Seen& seen,
                    const std::string& place) {
+  const json question = is_mmlu(record) ? from_mmlu(record, report) : record;
+  if (question.is_null()) return question;
   auto required = question_fields;
   required.emplace_back("split");
-  if (!check_object(record, "", report, required, {"accepted"})) return;
-  check_question(record, "", report, seen, place);
-  check_split(member(record, "split"), report);
+  if (!check_object(question, "", report, required, {"accepted", "subject"})) return nullptr;
+  check_question(question, "", report, seen, place);
+  check_general_split(member(question, "split"), report);
+  return question;
 }
 
 Split to_split(const json& record) {
@@ -190,7 +226,8 @@ Split to_split(const json& record) {
 }
 
 Question to_question(const json& record, Split split) {
-  Question question{record["question"], record["answer"], texts(record["options"]), {}, split};
+  Question question{record["question"], record["answer"], texts(record["options"]), {}, split, ""};
+  question.subject = record.value("subject", "");
   question.accepted =
       record.contains("accepted") ? texts(record["accepted"]) : std::vector{question.answer};
   return question;

@@ -59,9 +59,10 @@ using Seen = std::map<std::string, std::string, std::less<>>;
 void check_concept(const nlohmann::json& record, const Reporter& report);
 void check_neutral(const nlohmann::json& record, const Reporter& report);
 void check_instruction(const nlohmann::json& record, const Reporter& report);
-// `place` names this record to later ones that ask the same.
-void check_general(const nlohmann::json& record, const Reporter& report, Seen& seen,
-                   const std::string& place);
+// A question of general.jsonl, in the catalog's layout or MMLU's, in the former; null when
+// something is wrong with its shape. `place` names this record to later ones that ask the same.
+nlohmann::json check_general(const nlohmann::json& record, const Reporter& report, Seen& seen,
+                             const std::string& place);
 
 // The values of records that have passed their check.
 Concept to_concept(const nlohmann::json& record);

@@ -1,4 +1,7 @@
+#include <optional>
+
 #include "cluster/collectives.hpp"
+#include "stages/evaluation/baseline_cache.hpp"
 #include "stages/evaluation/codec.hpp"
 #include "stages/evaluation/evaluation.hpp"
 #include "stages/evaluation/pieces.hpp"
@@ -41,6 +44,21 @@ std::vector<cluster::Task> make_tasks(const BaselineInputs& inputs,
   return tasks;
 }
 
+// What the base model says to a piece, from the cache where it is there. Collective over the group.
+std::vector<Measurement> measure_piece(cluster::Communicator& group, const BaselineInputs& inputs,
+                                       const BaselineCache& cache,
+                                       const std::vector<Probe>& probes) {
+  std::string kept;
+  if (group.rank() == 0) {
+    if (const auto found = cache.find(probes)) kept = pack(*found);
+  }
+  kept = cluster::broadcast_string(group, 0, kept);
+  if (!kept.empty()) return unpack(kept);
+  auto measured = inputs.meter->measure(group, *inputs.base, probes, {});
+  if (group.rank() == 0) cache.keep(probes, measured);
+  return measured;
+}
+
 void write(const BaselineInputs& inputs, const Options& options, cluster::Context& context,
            const std::vector<Piece>& pieces, const cluster::TaskResults& results) {
   auto& world = context.world();
@@ -80,10 +98,12 @@ Measurements run_baseline(const BaselineInputs& inputs, const Options& options,
   const auto pieces = make_pieces(inputs.probes);
   PieceReader reader(inputs.probes);
   const auto tasks = make_tasks(inputs, pieces);
+  std::optional<BaselineCache> cache;
+  cluster::agree(context.world(),
+                 [&] { cache.emplace(inputs.cache, inputs.model_hash, inputs.meter->options()); });
   const auto results = cluster::run_tasks(
       context, "baseline", tasks, [&](std::int64_t i, cluster::Communicator& group) {
-        const auto probes = reader.probes(pieces[i]);
-        return pack(inputs.meter->measure(group, *inputs.base, probes, {}));
+        return pack(measure_piece(group, inputs, *cache, reader.probes(pieces[i])));
       });
   write(inputs, options, context, pieces, results);
   cluster::remove_journals(context, "baseline");

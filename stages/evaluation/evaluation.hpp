@@ -9,7 +9,7 @@
 #include "cluster/task_runner.hpp"
 #include "stages/evaluation/measure.hpp"
 #include "stages/evaluation/metrics.hpp"
-#include "stages/options.hpp"
+#include "stages/evaluation/options.hpp"
 #include "stages/types.hpp"
 
 // Stages baseline (the untouched model, once) and evaluation (each concept's edit alone, and all
@@ -18,19 +18,7 @@ namespace quench::evaluation {
 
 // Version of the layout of this stage's file. The file's root carries the number attribute
 // "failures": tasks that failed.
-inline constexpr std::int64_t schema = 1;
-
-struct Options {
-  std::string objective = "margin";  // margin | accuracy
-  std::int64_t resamples = 1000;     // of the bootstrap
-  std::int64_t batch_tokens = 2048;  // tokens of a forward batch, padding included
-  std::int64_t open_tokens = 24;
-  std::int64_t instruction_tokens = 64;
-  bool alone = true;  // evaluate each concept's edit alone too, not only the joint model
-};
-void describe(Options& options, OptionTable& table);  // keys evaluation.*
-Objective objective_of(const Options& options);
-MeasureOptions measure_options(const Options& options);
+inline constexpr std::int64_t schema = 2;
 
 // The corpus as these stages see it.
 struct ProbeSource {
@@ -59,6 +47,7 @@ struct BaselineInputs {
   const Meter* meter = nullptr;
   const model::Transformer* base = nullptr;
   std::string model_hash, inputs_hash, run_id;
+  std::filesystem::path cache;  // base results that runs share; empty: none
 };
 // Collective over the world. Writes run_directory/baseline.h5: a measurement a probe, base margin a
 // concept with interval and `known`.
@@ -77,9 +66,11 @@ struct Inputs {
   const Meter* meter = nullptr;
   const model::Transformer* base = nullptr;
   const Measurements* baseline = nullptr;
-  // Models with row edits in: of concept c alone at its chosen strength, and of all jointly.
+  // Models with row edits in: of concept c alone at its chosen strength, of all jointly, and of
+  // some jointly as they are in all.
   std::function<model::Transformer(std::int64_t)> alone;
   const model::Transformer* joint = nullptr;
+  std::function<model::Transformer(std::span<const std::int64_t>)> some;
   std::vector<Knowledge> knowledge;
   std::vector<bool> edited;  // concepts that have an edit at all
   std::vector<std::string>
@@ -87,14 +78,14 @@ struct Inputs {
   std::string edits_hash, inputs_hash, run_id;
 };
 
-// Collective over the world. Test split. Writes run_directory/evaluation.h5: tables alone/scores
-// and joint/scores [concept, figure] (columns: score_columns()), status a concept (ok, no_features,
-// unknown_to_model, failed), alone/mean and joint/mean over concepts of status ok with intervals
-// over concepts, and the joint model's measurements by probe id.
+// Collective over the world. Test split. Writes run_directory/evaluation.h5
+// (docs/file-formats.md): figures of each concept's edit alone and in the joint model, their means
+// over concepts of status ok, the curve over joint edits of 1, 2, 4, ... concepts, and what the
+// models said, by probe id.
 void run(const Inputs& inputs, const Options& options, cluster::Context& context);
 
-// The columns of a Scores row as stored in HDF5 and CSV, in order: value, low and high of each
-// figure.
+// The columns of a Scores row as stored in HDF5, in order: value, low, high and n of each figure,
+// then reused and measured.
 std::vector<std::string> score_columns();
 std::vector<double> to_row(const Scores& scores);
 Scores from_row(std::span<const double> row);

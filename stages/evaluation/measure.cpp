@@ -1,61 +1,36 @@
 #include "stages/evaluation/measure.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <set>
 
 #include "cluster/collectives.hpp"
 #include "model/generate.hpp"
-#include "model/score.hpp"
 #include "stages/evaluation/codec.hpp"
 
 namespace quench::evaluation {
 
 namespace {
 
-bool is_generated(ProbeKind kind) {
-  return kind == ProbeKind::open || kind == ProbeKind::instruction;
-}
-
 model::ScoreItem item_of(const Probe& probe) { return {probe.context, probe.continuations}; }
-
-// Whether the edited model may answer otherwise than the base model did. A generated answer is the
-// base model's when neither the prompt nor the answer holds an edited token: by induction every
-// step then sees what the base model saw.
-bool is_touched(const model::Transformer& model, const Probe& probe, const Measurement& base) {
-  if (!is_generated(probe.kind)) return model::reads_edited_row(model, item_of(probe));
-  const auto edited = [&](std::int32_t id) { return model.overlay().edits(id); };
-  return std::ranges::any_of(probe.context, edited) || std::ranges::any_of(base.answer, edited);
-}
-
-Measurement from_scores(const Probe& probe, const std::vector<model::ContinuationScore>& scores) {
-  Measurement measurement;
-  for (const auto& score : scores) {
-    switch (probe.kind) {
-      case ProbeKind::choice:
-        measurement.values.push_back(static_cast<float>(score.mean()));
-        break;
-      case ProbeKind::letter:
-        measurement.values.push_back(static_cast<float>(score.logprob));
-        break;
-      default:  // text: one continuation
-        measurement.values = {static_cast<float>(-score.logprob), static_cast<float>(score.tokens)};
-    }
-  }
-  return measurement;
-}
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
 
 Meter::Meter(const model::Transformer& base, const model::Tokenizer& tokenizer,
              const MeasureOptions& options, cluster::Timers* timers)
-    : base_(base), tokenizer_(tokenizer), options_(options), timers_(timers) {
-  open_stops_ = base.config().stop_ids;
+    : base_(base), options_(options), timers_(timers), line_stops_(base.config().stop_ids) {
+  options_.asking.tokenizer = &tokenizer;
   if (const auto newline = tokenizer.encode("\n"); newline.size() == 1) {
-    open_stops_.push_back(newline[0]);
+    line_stops_.push_back(newline[0]);
   }
+}
+
+// A generated answer is the base model's when neither the prompt nor the answer holds an edited
+// token: by induction every step then sees what the base model saw.
+bool Meter::is_touched(const model::Transformer& model, const Probe& probe,
+                       const Measurement& base) const {
+  if (!tasks::task_of(probe.kind).generation(probe, options_.asking))
+    return model::reads_edited_row(model, item_of(probe));
+  const auto edited = [&](std::int32_t id) { return model.overlay().edits(id); };
+  return std::ranges::any_of(probe.context, edited) || std::ranges::any_of(base.answer, edited);
 }
 
 std::vector<Measurement> Meter::measure(cluster::Communicator& group,
@@ -93,81 +68,84 @@ std::vector<Measurement> Meter::measure(cluster::Communicator& group,
 std::vector<Measurement> Meter::measure_locally(const model::Transformer& model,
                                                 std::span<const Probe* const> probes) const {
   std::vector<Measurement> results(probes.size());
-  std::vector<std::size_t> scored, open, instructions;
+  std::vector<std::size_t> scored, lines, answers;
   for (std::size_t i = 0; i < probes.size(); ++i) {
-    const auto kind = probes[i]->kind;
-    (kind == ProbeKind::open          ? open
-     : kind == ProbeKind::instruction ? instructions
-                                      : scored)
-        .push_back(i);
+    const auto generation = tasks::task_of(probes[i]->kind).generation(*probes[i], options_.asking);
+    (!generation ? scored : generation->one_line ? lines : answers).push_back(i);
   }
-  std::vector<model::ScoreItem> items;
-  for (const auto i : scored) items.push_back(item_of(*probes[i]));
-  const auto scores = score(model, items);
-  for (std::size_t j = 0; j < scored.size(); ++j) {
-    results[scored[j]] = from_scores(*probes[scored[j]], scores[j]);
-  }
-  answer_open(model, probes, open, results);
-  answer_instructions(model, probes, instructions, results);
+  score_probes(model, probes, scored, results);
+  answer_probes(model, probes, lines, true, results);
+  answer_probes(model, probes, answers, false, results);
   return results;
 }
 
 std::vector<std::vector<model::ContinuationScore>> Meter::score(
-    const model::Transformer& model, std::span<const model::ScoreItem> items) const {
+    const model::Transformer& model, std::span<const model::ScoreItem> items,
+    bool first_choices) const {
   const cluster::Timers::Scope timer(timers_, "kernel/score");
-  return model::score(model, items, {.max_tokens = options_.batch_tokens});
+  return model::score(model, items,
+                      {.max_tokens = options_.batch_tokens, .first_choices = first_choices});
 }
 
-std::vector<std::vector<std::int32_t>> Meter::answers(
-    const model::Transformer& model, std::span<const Probe* const> probes,
-    std::span<const std::size_t> chosen, std::int64_t max_new_tokens,
-    const std::vector<std::int32_t>& stops) const {
-  const cluster::Timers::Scope timer(timers_, "kernel/generate");
-  std::vector<std::vector<std::int32_t>> prompts;
-  for (const auto i : chosen) prompts.push_back(probes[i]->context);
-  return model::generate_greedy(model, prompts,
-                                {.max_new_tokens = max_new_tokens, .stop_ids = stops});
-}
-
-void Meter::answer_open(const model::Transformer& model, std::span<const Probe* const> probes,
-                        std::span<const std::size_t> chosen,
-                        std::vector<Measurement>& results) const {
-  auto ids = answers(model, probes, chosen, options_.open_tokens, open_stops_);
-  for (std::size_t j = 0; j < chosen.size(); ++j) {
-    const auto text = first_line(tokenizer_.decode(ids[j]));
-    const bool right = answer_matches(text, probes[chosen[j]]->accepted);
-    results[chosen[j]] = {.values = {right ? 1.0f : 0.0f}, .answer = std::move(ids[j])};
+// Which tokens are first choices is told of running text alone: it takes a look at all logits.
+void Meter::score_probes(const model::Transformer& model, std::span<const Probe* const> probes,
+                         std::span<const std::size_t> chosen,
+                         std::vector<Measurement>& results) const {
+  for (const bool is_text : {false, true}) {
+    std::vector<model::ScoreItem> items;
+    std::vector<std::size_t> places;
+    for (const auto i : chosen) {
+      if ((probes[i]->continuations.size() == 1) != is_text) continue;
+      items.push_back(item_of(*probes[i]));
+      places.push_back(i);
+    }
+    const auto scores = score(model, items, is_text);
+    for (std::size_t j = 0; j < places.size(); ++j) {
+      const auto& probe = *probes[places[j]];
+      results[places[j]] = tasks::task_of(probe.kind).of_scores(probe, scores[j]);
+    }
   }
 }
 
-void Meter::answer_instructions(const model::Transformer& model,
-                                std::span<const Probe* const> probes,
-                                std::span<const std::size_t> chosen,
-                                std::vector<Measurement>& results) const {
-  auto ids = answers(model, probes, chosen, options_.instruction_tokens, model.config().stop_ids);
+void Meter::answer_probes(const model::Transformer& model, std::span<const Probe* const> probes,
+                          std::span<const std::size_t> chosen, bool one_line,
+                          std::vector<Measurement>& results) const {
+  std::vector<tasks::Tokens> prompts;
+  std::vector<std::int64_t> limits;
+  for (const auto i : chosen) {
+    const auto& probe = *probes[i];
+    prompts.push_back(probe.context);
+    limits.push_back(tasks::task_of(probe.kind).generation(probe, options_.asking)->max_new_tokens);
+  }
+  std::vector<tasks::Tokens> answers;
+  {
+    const cluster::Timers::Scope timer(timers_, "kernel/generate");
+    const auto& stops = one_line ? line_stops_ : model.config().stop_ids;
+    answers = model::generate_greedy(model, prompts, {.stop_ids = stops}, limits);
+  }
+  const auto ratings = rate(probes, chosen, answers);
+  for (std::size_t j = 0; j < chosen.size(); ++j) {
+    const auto& probe = *probes[chosen[j]];
+    results[chosen[j]] = tasks::task_of(probe.kind)
+                             .of_answer(probe, std::move(answers[j]), ratings[j], options_.asking);
+  }
+}
+
+std::vector<model::ContinuationScore> Meter::rate(std::span<const Probe* const> probes,
+                                                  std::span<const std::size_t> chosen,
+                                                  std::span<const tasks::Tokens> answers) const {
+  std::vector<model::ContinuationScore> ratings(chosen.size());
   std::vector<model::ScoreItem> items;
-  std::vector<std::size_t> answered;
+  std::vector<std::size_t> rated;
   for (std::size_t j = 0; j < chosen.size(); ++j) {
-    const float repeated = ids[j].empty() ? 1.0f : static_cast<float>(repetition(ids[j]));
-    results[chosen[j]] = {.values = {0, 0, repeated}, .answer = ids[j]};
-    if (ids[j].empty()) continue;
-    items.push_back({probes[chosen[j]]->context, {std::move(ids[j])}});
-    answered.push_back(chosen[j]);
+    const auto& probe = *probes[chosen[j]];
+    if (answers[j].empty() || !tasks::task_of(probe.kind).is_rated()) continue;
+    items.push_back({probe.context, {answers[j]}});
+    rated.push_back(j);
   }
-  const auto fluency = score(base_, items);
-  for (std::size_t j = 0; j < answered.size(); ++j) {
-    results[answered[j]].values[0] = static_cast<float>(-fluency[j][0].logprob);
-    results[answered[j]].values[1] = static_cast<float>(fluency[j][0].tokens);
-  }
-}
-
-double repetition(std::span<const std::int32_t> ids) {
-  constexpr std::size_t order = 3;
-  if (ids.size() <= order) return 0;
-  std::set<std::array<std::int32_t, order>> seen;
-  const std::size_t total = ids.size() - order + 1;
-  for (std::size_t i = 0; i < total; ++i) seen.insert({ids[i], ids[i + 1], ids[i + 2]});
-  return 1 - static_cast<double>(seen.size()) / static_cast<double>(total);
+  const auto scores = score(base_, items, false);
+  for (std::size_t k = 0; k < rated.size(); ++k) ratings[rated[k]] = scores[k][0];
+  return ratings;
 }
 
 }  // namespace quench::evaluation

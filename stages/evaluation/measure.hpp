@@ -10,15 +10,15 @@
 #include "model/score.hpp"
 #include "model/tokenizer.hpp"
 #include "model/transformer.hpp"
+#include "stages/tasks/task.hpp"
 #include "stages/types.hpp"
 
 namespace quench::evaluation {
 
 // How probes are put to a model.
 struct MeasureOptions {
-  std::int64_t batch_tokens = 2048;
-  std::int64_t open_tokens = 24;         // longest answer to an open question
-  std::int64_t instruction_tokens = 64;  // longest answer to an instruction
+  std::int64_t batch_tokens = 512;
+  tasks::Asking asking;  // its tokenizer is set by the meter
 };
 
 // Puts probes to models, by the rules of exact reuse: a probe none of whose input tokens is edited
@@ -34,37 +34,32 @@ class Meter {
   std::vector<Measurement> measure(cluster::Communicator& group, const model::Transformer& model,
                                    std::span<const Probe> probes,
                                    std::span<const Measurement> base_results) const;
+  const MeasureOptions& options() const { return options_; }
 
  private:
   std::vector<Measurement> measure_locally(const model::Transformer& model,
                                            std::span<const Probe* const> probes) const;
-  std::vector<std::vector<model::ContinuationScore>> score(
-      const model::Transformer& model, std::span<const model::ScoreItem> items) const;
-  std::vector<std::vector<std::int32_t>> answers(const model::Transformer& model,
-                                                 std::span<const Probe* const> probes,
-                                                 std::span<const std::size_t> chosen,
-                                                 std::int64_t max_new_tokens,
-                                                 const std::vector<std::int32_t>& stops) const;
-  void answer_open(const model::Transformer& model, std::span<const Probe* const> probes,
-                   std::span<const std::size_t> chosen, std::vector<Measurement>& results) const;
-  void answer_instructions(const model::Transformer& model, std::span<const Probe* const> probes,
-                           std::span<const std::size_t> chosen,
-                           std::vector<Measurement>& results) const;
+  // Whether the edited model may answer otherwise than the base model did.
+  bool is_touched(const model::Transformer& model, const Probe& probe,
+                  const Measurement& base) const;
+  std::vector<std::vector<model::ContinuationScore>> score(const model::Transformer& model,
+                                                           std::span<const model::ScoreItem> items,
+                                                           bool first_choices) const;
+  void score_probes(const model::Transformer& model, std::span<const Probe* const> probes,
+                    std::span<const std::size_t> chosen, std::vector<Measurement>& results) const;
+  // Greedy answers of the chosen probes, which end at the end of a line or not.
+  void answer_probes(const model::Transformer& model, std::span<const Probe* const> probes,
+                     std::span<const std::size_t> chosen, bool one_line,
+                     std::vector<Measurement>& results) const;
+  // The base model's score of each answer; nothing of empty ones and of tasks that want none.
+  std::vector<model::ContinuationScore> rate(std::span<const Probe* const> probes,
+                                             std::span<const std::size_t> chosen,
+                                             std::span<const tasks::Tokens> answers) const;
 
   const model::Transformer& base_;
-  const model::Tokenizer& tokenizer_;
   MeasureOptions options_;
   cluster::Timers* timers_;
-  std::vector<std::int32_t> open_stops_;  // an answer to an open question is one line
+  std::vector<std::int32_t> line_stops_;  // of an answer of one line
 };
-
-// True when an answer counts: an accepted form occurs in it as whole words, after folding case,
-// punctuation, accents and digit grouping ("1,500" is "1500"). Articles do not count, but for an
-// "a" at the end of an accepted form, which tells "Vitamin A" from "Vitamin C".
-bool answer_matches(std::string_view answer, std::span<const std::string> accepted);
-
-// Share of token 3-grams that occurred before in the text, in [0, 1]; 0 for texts of three tokens
-// or fewer.
-double repetition(std::span<const std::int32_t> ids);
 
 }  // namespace quench::evaluation

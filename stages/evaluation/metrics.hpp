@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "stages/tasks/task.hpp"
 #include "stages/types.hpp"
 
-// From measurements to figures (methods 7.4), with intervals by bootstrap over items. Local maths,
-// no communication.
+// From measurements to figures (methods 7.4), with intervals by bootstrap over items, paired with
+// the base model. Local maths, no communication.
 namespace quench::evaluation {
 
 // A probe beside what the base and the edited model said to it.
@@ -18,84 +20,98 @@ struct Pair {
   const Measurement* edited = nullptr;
 };
 
-// Of a choice measurement: 1 when the right option is the likeliest, 0 when another one is, 1/n
-// when n options tie exactly, which is what guessing between them is worth on average. (Harnesses
-// that take the first of equals, as lm-evaluation-harness does, let the order of the options
-// decide.)
-double share_right(const Probe& probe, const Measurement& measurement);
-// The mean log-probability of a token of the right answer minus the mean over the wrong ones.
-double margin(const Probe& probe, const Measurement& measurement);
-
 enum class Objective : std::uint8_t { margin, accuracy };
+// The form of questions that efficacy and specificity are of; general questions of an open
+// evaluation are lettered ones, or choices where there are none.
+enum class Form : std::uint8_t { choice, letter, open };
+
+// Whether a question is of the form that decides efficacy and specificity.
+bool is_of_form(Form form, const Probe& probe);
+
+// What figures are made by.
+struct Rules {
+  Objective objective = Objective::margin;  // of choices; other forms have accuracies alone
+  Form form = Form::choice;
+  bool unguarded_fraction = false;  // the reference's division, whatever the base model's accuracy
+  tasks::Reading reading;
+};
+
+// The names of all figures, in the order of their columns: composites (own_left, similar_left,
+// general_left, efficacy, specificity, coherence, harmonic, harmonic_all), efficacy, specificity
+// and harmonic_all by the accuracy of each form, then every task's numbers by subset, of the base
+// model (base_own_margin) and of the edited one (own_margin).
+const std::vector<std::string>& figure_names();
+// Throws InternalError for a name that is none.
+std::size_t figure_index(std::string_view name);
 
 // The figures of one model state on one split, relative to the base model.
 struct Scores {
-  // Fraction of the base model's margin (or accuracy above chance) that is left, clipped to [0, 1];
-  // NaN where the base has none.
-  Estimate own_left, similar_left, general_left;
-  Estimate efficacy;     // 1 - own_left
-  Estimate specificity;  // harmonic mean of similar_left and general_left
-  Estimate coherence;  // harmonic mean of what is left of fluency (base perplexity of the answers)
-                       // and of non-repetition
-  Estimate harmonic;   // of efficacy and specificity
-  Estimate harmonic_all;  // of efficacy, specificity and coherence
-  // Raw figures of base and edited model.
-  struct Raw {
-    Estimate accuracy, margin, letter_accuracy, open_accuracy;
-  };
-  Raw base_own, own, base_similar, similar, base_general, general;
-  Estimate base_text_perplexity, text_perplexity;  // of the concept's held-out paragraphs
-  Estimate base_neutral_perplexity, neutral_perplexity;
+  Scores();                               // all not measured
+  std::vector<Estimate> figures;          // as figure_names()
   std::int64_t reused = 0, measured = 0;  // probes answered by exact reuse, and by computation
 
+  const Estimate& operator[](std::string_view name) const { return figures[figure_index(name)]; }
+  Estimate& operator[](std::string_view name) { return figures[figure_index(name)]; }
   // Calls visit(name, Estimate&) for every figure, in the order of their columns.
   template <typename Self, typename Visit>
-  static void for_each(Self& self, const Visit& visit);
+  static void for_each(Self& self, const Visit& visit) {
+    for (std::size_t f = 0; f < self.figures.size(); ++f) visit(figure_names()[f], self.figures[f]);
+  }
 };
 
-template <typename Self, typename Visit>
-void Scores::for_each(Self& self, const Visit& visit) {
-  visit("own_left", self.own_left);
-  visit("similar_left", self.similar_left);
-  visit("general_left", self.general_left);
-  visit("efficacy", self.efficacy);
-  visit("specificity", self.specificity);
-  visit("coherence", self.coherence);
-  visit("harmonic", self.harmonic);
-  visit("harmonic_all", self.harmonic_all);
-  const auto visit_raw = [&](const std::string& prefix, auto& raw) {
-    visit(prefix + "accuracy", raw.accuracy);
-    visit(prefix + "margin", raw.margin);
-    visit(prefix + "letter_accuracy", raw.letter_accuracy);
-    visit(prefix + "open_accuracy", raw.open_accuracy);
-  };
-  visit_raw("base_own_", self.base_own);
-  visit_raw("own_", self.own);
-  visit_raw("base_similar_", self.base_similar);
-  visit_raw("similar_", self.similar);
-  visit_raw("base_general_", self.base_general);
-  visit_raw("general_", self.general);
-  visit("base_text_perplexity", self.base_text_perplexity);
-  visit("text_perplexity", self.text_perplexity);
-  visit("base_neutral_perplexity", self.base_neutral_perplexity);
-  visit("neutral_perplexity", self.neutral_perplexity);
-}
+// The items of one split, sorted by task and subset: what resampling draws from. Draws of general
+// items are the same for all concepts, so that resamples of several concepts can be averaged.
+class Sample {
+ public:
+  // purpose keys the random numbers.
+  Sample(std::span<const Pair> pairs, Split split, const Rules& rules, const std::string& purpose);
 
-// purpose keys the bootstrap's random numbers; resamples 0: no intervals.
-Scores summarise(std::span<const Pair> pairs, Split split, Objective objective,
+  // All figures of the items as they are.
+  std::vector<double> figures() const;
+  // Of resample `draw`; `again`: another draw of the concept's items beside the same general ones.
+  std::vector<double> resampled(std::int64_t draw, std::int64_t again = 0) const;
+  // Items that each figure is of.
+  std::vector<std::int64_t> counts() const;
+  // Figures with 95% percentile intervals; resamples 0: without.
+  Scores scores(std::int64_t resamples) const;
+
+ private:
+  struct Stratum {
+    std::size_t width = 0;            // numbers of the task
+    std::vector<tasks::Ratio> items;  // [item, 2 x width]: the base's, then the edited model's
+    std::size_t size() const { return items.size() / (2 * width); }
+  };
+  using Totals = std::vector<std::vector<tasks::Ratio>>;  // [stratum][2 x width]
+
+  std::vector<tasks::Ratio> total(const Stratum& stratum,
+                                  const std::vector<std::size_t>& picks) const;
+  std::vector<double> figures_of(const Totals& totals) const;
+
+  Rules rules_;
+  std::string purpose_;
+  std::vector<Stratum> strata_;  // a task and subset each, in the order of their columns
+  std::int64_t reused_ = 0, measured_ = 0;
+  mutable Totals shared_;  // totals of general items of draw shared_draw_
+  mutable std::int64_t shared_draw_ = -1;
+};
+
+Scores summarise(std::span<const Pair> pairs, Split split, const Rules& rules,
                  std::int64_t resamples, const std::string& purpose);
+
+// What is left of a base model's figure above `floor` (0.25: chance of four options), in [0, 1]
+// (methods 7.4). NaN where the base has nothing above it; unguarded: as the reference computes it,
+// 0 where the base is at the floor.
+double fraction_left(double now, double base, double floor, bool unguarded = false);
 
 // Mean margin of the base model on the own questions of both splits; known when the low end of its
 // 95% interval is above 0.
 Estimate base_margin(std::span<const Pair> pairs, std::int64_t resamples,
                      const std::string& purpose);
 
-// The concepts' mean of every figure, with intervals by bootstrap over concepts. Figures that are
-// NaN for a concept are left out of its mean.
-Scores mean_over_concepts(std::span<const Scores> scores, std::int64_t resamples,
-                          const std::string& purpose);
-
 // n / sum(1/v); 0 if any v is not finite or <= 0 (methods 7.4).
 double harmonic_mean(std::span<const double> values);
+
+// The 95% percentile interval of resampled values, NaN left out; the value itself without any.
+Interval percentile_interval(double value, std::vector<double> resampled);
 
 }  // namespace quench::evaluation

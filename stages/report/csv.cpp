@@ -23,10 +23,11 @@ class Csv {
     first_ = false;
     text_ += cell_of(value);
   }
-  // [value, low, high]; three empty cells when it is missing.
-  void add_estimate(const json& object, const std::string& name) {
+  // [value, low, high, n], the first `parts` of it; empty cells when it is missing.
+  void add_estimate(const json& object, const std::string& name, std::size_t parts = 3) {
     const bool there = object.is_object() && object.contains(name);
-    for (int i = 0; i < 3; ++i) add(there ? object[name][i] : json());
+    for (std::size_t i = 0; i < parts; ++i)
+      add(there && i < object[name].size() ? object[name][i] : json());
   }
   void end_row() {
     text_ += "\r\n";
@@ -43,6 +44,11 @@ void add_triple(std::vector<std::string>& header, const std::string& name) {
   header.insert(header.end(), {name, name + "_low", name + "_high"});
 }
 
+void add_quadruple(std::vector<std::string>& header, const std::string& name) {
+  add_triple(header, name);
+  header.push_back(name + "_n");
+}
+
 std::string concepts_csv(const json& document) {
   std::vector<std::string> header = {"concept", "status", "strength", "tokens", "features"},
                            figures;
@@ -54,7 +60,7 @@ std::string concepts_csv(const json& document) {
     break;
   }
   for (const char* which : {"joint_", "alone_"}) {
-    for (const auto& name : figures) add_triple(header, which + name);
+    for (const auto& name : figures) add_quadruple(header, which + name);
   }
   Csv csv(header);
   for (const auto& item : document["concepts"]) {
@@ -62,8 +68,25 @@ std::string concepts_csv(const json& document) {
       csv.add(item.value(key, json()));
     for (const char* which : {"joint", "alone"}) {
       const auto scores = item.value(which, json());
-      for (const auto& name : figures) csv.add_estimate(scores, name);
+      for (const auto& name : figures) csv.add_estimate(scores, name, 4);
     }
+    csv.end_row();
+  }
+  return csv.text();
+}
+
+// The joint edit of more and more concepts.
+std::string curve_csv(const json& document) {
+  const std::vector<std::string> figures = {
+      "efficacy",       "specificity",      "own_left",      "similar_left",
+      "general_left",   "own_accuracy",     "own_margin",    "similar_accuracy",
+      "similar_margin", "general_accuracy", "general_margin"};
+  std::vector<std::string> header = {"erased"};
+  for (const auto& name : figures) add_quadruple(header, name);
+  Csv csv(header);
+  for (const auto& point : document.value("curve", json::array())) {
+    csv.add(point["erased"]);
+    for (const auto& name : figures) csv.add_estimate(point, name, 4);
     csv.end_row();
   }
   return csv.text();
@@ -143,11 +166,9 @@ std::string csv_cell(const std::string& text) {
 }
 
 std::vector<CsvFile> csv_files(const json& document) {
-  return {{"concepts.csv", concepts_csv(document)},
-          {"cells.csv", cells_csv(document)},
-          {"relearning.csv", relearning_csv(document)},
-          {"tokens.csv", tokens_csv(document)},
-          {"collisions.csv", collisions_csv(document)}};
+  return {{"concepts.csv", concepts_csv(document)}, {"cells.csv", cells_csv(document)},
+          {"curve.csv", curve_csv(document)},       {"relearning.csv", relearning_csv(document)},
+          {"tokens.csv", tokens_csv(document)},     {"collisions.csv", collisions_csv(document)}};
 }
 
 }  // namespace quench::report

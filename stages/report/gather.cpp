@@ -21,7 +21,8 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int64_t schema = 1;             // of the stage files read here,
-constexpr std::int64_t corpus_schema = 2;      // and of corpus.h5
+constexpr std::int64_t corpus_schema = 2;      // of corpus.h5,
+constexpr std::int64_t evaluation_schema = 2;  // and of baseline.h5 and evaluation.h5
 constexpr std::int64_t most_tokens = 200;      // edited tokens shown of a concept
 constexpr std::int64_t most_features = 25;     // selected features shown of a concept
 constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
@@ -36,11 +37,15 @@ json numbers(std::span<const double> values) {
   return list;
 }
 
-// {figure: [value, low, high], ...} from a row of columns NAME, NAME_low, NAME_high.
+// {figure: [value, low, high], ...} from a row of columns NAME, NAME_low, NAME_high, and, where
+// there is one, NAME_n.
 json figures(const std::vector<std::string>& columns, std::span<const double> row) {
   json named = json::object();
-  for (std::size_t i = 0; i + 2 < columns.size(); i += 3)
-    named[columns[i]] = numbers(row.subspan(i, 3));
+  for (std::size_t i = 0; i + 2 < columns.size();) {
+    const bool has_n = i + 3 < columns.size() && columns[i + 3] == columns[i] + "_n";
+    named[columns[i]] = numbers(row.subspan(i, has_n ? 4 : 3));
+    i += has_n ? 4 : 3;
+  }
   return named;
 }
 
@@ -66,20 +71,24 @@ class Gatherer {
 
   json gather() {
     add_manifest();
-    if (const auto store = open("baseline.h5", "baseline")) add_knowledge(*store);
+    if (const auto store = open("baseline.h5", "baseline", evaluation_schema))
+      add_knowledge(*store);
     if (const auto store = open("dictionary.h5", "dictionary")) add_dictionary(*store);
     if (const auto store = open("selection.h5", "selection")) add_selection(*store);
     if (const auto store = open("edits.h5", "erasure")) add_edits(*store);
-    if (const auto store = open("evaluation.h5", "evaluation")) add_evaluation(*store);
+    if (const auto store = open("evaluation.h5", "evaluation", evaluation_schema))
+      add_evaluation(*store);
     if (const auto store = open("relearning.h5", "relearning")) add_relearning(*store);
+    if (const auto store = open("judgement.h5", "judgement")) add_judgement(*store);
     return std::move(document_);
   }
 
  private:
   // Null for a file that is missing or not yet complete: a report can be made at any time.
-  std::unique_ptr<StoreReader> open(const std::string& file, const std::string& stage) const {
+  std::unique_ptr<StoreReader> open(const std::string& file, const std::string& stage,
+                                    std::int64_t version = schema) const {
     try {
-      return std::make_unique<StoreReader>(directory_ / file, stage, schema);
+      return std::make_unique<StoreReader>(directory_ / file, stage, version);
     } catch (const DataError&) {
       return nullptr;
     }
@@ -280,6 +289,41 @@ class Gatherer {
     for (std::int64_t c = 0; c < count_; ++c) of(c)["status"] = status[c];
     document_["counted"] = store.number_attribute("/", "counted_concepts");
     document_["objective"] = store.text_attribute("/", "objective");
+    document_["form"] = store.text_attribute("/", "form");
+    add_curve(store, columns);
+  }
+
+  void add_curve(const StoreReader& store, const std::vector<std::string>& columns) {
+    const auto erased = store.read<std::int64_t>("curve/erased");
+    const auto rows = store.read<double>("curve/means");
+    document_["curve"] = json::array();
+    for (std::size_t p = 0; p < erased.size(); ++p) {
+      auto point = figures(columns, std::span(rows).subspan(p * columns.size(), columns.size()));
+      point["erased"] = erased[p];
+      document_["curve"].push_back(std::move(point));
+    }
+  }
+
+  // {base, joint, difference, ...} of open answers a concept and subset, and of instructions.
+  void add_judgement(const StoreReader& store) {
+    const auto columns = store.read_strings("figures");
+    const auto named = [&](std::span<const double> row) {
+      json object = json::object();
+      for (std::size_t i = 0; i < columns.size(); ++i) object[columns[i]] = number(row[i]);
+      return object;
+    };
+    const auto open_rows = store.read<double>("open/scores");
+    const auto rated = store.read<double>("instructions/scores");
+    const auto width = columns.size();
+    for (std::int64_t c = 0; c < count_; ++c) {
+      const auto rows = std::span(open_rows).subspan(2 * width * static_cast<std::size_t>(c));
+      of(c)["judged"] = {{"own", named(rows.first(width))},
+                         {"similar", named(rows.subspan(width, width))}};
+    }
+    document_["judged"] = {{"related", named(std::span(rated).first(width))},
+                           {"fluent", named(std::span(rated).subspan(width, width))},
+                           {"asked", store.number_attribute("/", "asked")},
+                           {"missing", store.number_attribute("/", "missing")}};
   }
 
   void add_relearning(const StoreReader& store) {

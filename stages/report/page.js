@@ -88,6 +88,11 @@ function showSummary() {
     'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
     attacks.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
   ];
+  if (data.judged) {
+    const pair = j => `${fixed(j.base)} → ${fixed(j.joint)}`;
+    notes.push(`A judge rated answers to instructions 0 to 2: relatedness ${pair(data.judged.related)}, fluency ${pair(data.judged.fluent)} (untouched → erased). ` +
+      `${data.judged.missing} of ${data.judged.asked} verdicts are missing and count for nothing.`);
+  }
   (data.notes || []).concat(notes).forEach(note => $('caveats').append(element('li', note)));
 }
 function average(list) {
@@ -199,8 +204,12 @@ function showRaw(c) {
   const kinds = [['concept: accuracy', 'own_accuracy', percent], ['concept: margin', 'own_margin', fixed], ['concept: letter', 'own_letter_accuracy', percent],
     ['concept: open answers', 'own_open_accuracy', percent], ['similar: accuracy', 'similar_accuracy', percent], ['similar: margin', 'similar_margin', fixed],
     ['similar: open answers', 'similar_open_accuracy', percent], ['general: accuracy', 'general_accuracy', percent], ['general: margin', 'general_margin', fixed],
-    ['paragraph perplexity', 'text_perplexity', x => fixed(x, 1)], ['neutral perplexity', 'neutral_perplexity', x => fixed(x, 1)]];
-  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show]) =>
+    ['concept: open answers, ROUGE-L', 'own_rouge_l', percent], ['paragraphs: perplexity', 'own_perplexity', x => fixed(x, 1)],
+    ['paragraphs: first choices', 'own_exact_memorisation', percent], ['paragraphs: extraction strength', 'own_extraction_strength', percent],
+    ...(c.judged ? [['concept: open answers, judged', null, percent, c.judged.own], ['similar: open answers, judged', null, percent, c.judged.similar]] : []),
+    ['neutral text: perplexity', 'general_perplexity', x => fixed(x, 1)], ['answers: perplexity', 'general_answer_perplexity', x => fixed(x, 1)],
+    ['answers: distinct 2-grams', 'general_distinct_2', percent]];
+  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show, judged]) => judged ? [label, show(judged.base), '–', show(judged.joint)] :
     [label, estimateCell(joint['base_' + key], show), estimateCell(alone[key], show), estimateCell(joint[key], show)]));
 }
 function showObjective(c) {
@@ -252,6 +261,17 @@ function showJoint() {
     options: {plugins: {legend: {display: false}, tooltip: {callbacks: {label: p => `${p.raw.name}: efficacy ${percent(p.raw.y)}, specificity ${percent(p.raw.x)}`}}},
       scales: {x: {...share, title: {display: true, text: 'specificity'}}, y: {...share, title: {display: true, text: 'efficacy'}}}}});
 }
+// What joint edits of more and more concepts leave.
+function showCurve() {
+  const points = data.curve || [];
+  $('curve-figure').style.display = points.length > 1 ? '' : 'none';
+  if (points.length < 2) return;
+  const of = key => points.filter(p => p[key] && isNumber(value(p[key]))).map(p => ({x: p.erased, e: p[key]}));
+  plot('curve-plot', {type: 'line', data: {datasets: [...banded('concept left', of('own_left'), colour.orange), ...banded('similar domain left', of('similar_left'), colour.blue),
+    ...banded('general left', of('general_left'), colour.green)]},
+    options: {plugins: {legend}, scales: {y: share, x: {type: 'logarithmic', title: {display: true, text: 'concepts erased in one model'},
+      ticks: {callback: x => points.some(p => p.erased === x) ? x : ''}}}}});
+}
 function showRun() {
   const stages = (Array.isArray(data.timings) ? data.timings : []).filter(t => /^(stage|load)\//.test(t.name) && t.name !== 'stage/all');
   plot('time-plot', {type: 'bar', data: {labels: stages.map(t => t.name.replace('stage/', '')), datasets: [{data: stages.map(t => t.max), backgroundColor: colour.blue}]},
@@ -269,5 +289,6 @@ $('which').onchange = showConcepts;
 $('chosen').onchange = event => choose(Number(event.target.value));
 const first = concepts.findIndex((c, i) => relearned(i, true) !== null);
 showJoint();
+showCurve();
 showRun();
 if (concepts.length) choose(Math.max(0, first));

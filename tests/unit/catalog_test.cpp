@@ -205,11 +205,13 @@ TEST_F(Catalog, TheSameQuestionTwice) {
                                  }));
   write_concepts({make_concept("A"), make_concept("B")});  // shared between concepts: allowed
   write("general.jsonl", {make_general("Why?", "train").dump(), "",
-                          make_general("Why?", "test").dump(), make_general("X?", "dev").dump()});
-  EXPECT_EQ(problems(), (Texts{
-                            "general.jsonl:3: question: the same question as on line 1",
-                            "general.jsonl:4: split: must be \"train\" or \"test\"",
-                        }));
+                          make_general("Why?", "test").dump(), make_general("X?", "later").dump()});
+  EXPECT_EQ(
+      problems(),
+      (Texts{
+          "general.jsonl:3: question: the same question as on line 1",
+          "general.jsonl:4: split: must be \"train\" (or \"validation\"), \"test\" or \"dev\"",
+      }));
 }
 
 TEST_F(Catalog, EveryGroupOfAConceptHasBothSplits) {
@@ -339,6 +341,30 @@ TEST_F(Catalog, SharedText) {
   EXPECT_NE(read_shared(dir_).hash, shared.hash);
   write("neutral.jsonl", {R"({"text": 1})"});
   EXPECT_THROW(read_shared(dir_), DataError);
+}
+
+TEST_F(Catalog, GeneralQuestionsInMmluLayout) {
+  const auto row = [](const std::string& text, const json& answer, const std::string& split) {
+    json record{{"question", text}, {"subject", "anatomy"}, {"answer", answer}, {"split", split}};
+    record["choices"] = {"one", "two", "three", "four"};
+    return record.dump();
+  };
+  write("general.jsonl", {row("A?", 0, "validation"), row("B?", 3, "test"), row("C?", 2, "dev"),
+                          make_general("Why?", "test").dump()});
+  const auto shared = read_shared(dir_);
+  ASSERT_EQ(shared.general.size(), 3u);
+  EXPECT_EQ(shared.general[0].split, Split::train);
+  EXPECT_EQ(shared.general[1].answer, "four");
+  EXPECT_EQ(shared.general[1].options, (Texts{"one", "two", "three", "four"}));
+  EXPECT_EQ(shared.general[1].subject, "anatomy");
+  ASSERT_EQ(shared.examples.size(), 1u);
+  EXPECT_EQ(shared.examples[0].answer, "three");
+  write("general.jsonl", {row("A?", 4, "train"), row("B?", "D", "test"), row("C?", 0, "test")});
+  std::vector<std::string> told;
+  for (const auto& problem : check_catalog(dir_)) told.push_back(to_text(problem));
+  EXPECT_EQ(told,
+            (Texts{"general.jsonl:1: answer: must be the place of the right choice, from 0 on",
+                   "general.jsonl:2: answer: must be the place of the right choice, from 0 on"}));
 }
 
 TEST_F(Catalog, ChoosesConceptsInTheCatalogsOrder) {

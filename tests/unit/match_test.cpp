@@ -1,8 +1,10 @@
+#include "stages/tasks/match.hpp"
+
 #include <gtest/gtest.h>
 
-#include "stages/evaluation/measure.hpp"
+#include "stages/tasks/repetition.hpp"
 
-namespace quench::evaluation {
+namespace quench::tasks {
 namespace {
 
 bool matches(const std::string& answer, const std::vector<std::string>& accepted) {
@@ -111,5 +113,18 @@ TEST(Repetition, SharesOfSeenTriples) {
   EXPECT_EQ(repetition_of({1, 2, 1, 2, 2, 1, 1}), 0);         // pairs recur, triples do not
 }
 
+TEST(RougeL, IsTheBalanceOfTheLongestCommonSubsequence) {
+  const auto of = [](const std::string& answer, const std::vector<std::string>& accepted) {
+    return rouge_l(answer, accepted);
+  };
+  EXPECT_DOUBLE_EQ(of("Tiger Woods", {"tiger woods"}), 1);
+  // Common: "the of greece" of 4 and of 5 words.
+  EXPECT_DOUBLE_EQ(of("the king of Greece", {"the islands of all Greece"}), 2 * 3 / 9.0);
+  EXPECT_DOUBLE_EQ(of("b a", {"a b"}), 0.5);  // order counts
+  EXPECT_DOUBLE_EQ(of("x a", {"q", "a", "a b c d"}), 2 / 3.0);
+  EXPECT_EQ(of("", {"a"}), 0);
+  EXPECT_EQ(of("z", {"a"}), 0);
+}
+
 }  // namespace
-}  // namespace quench::evaluation
+}  // namespace quench::tasks

@@ -8,7 +8,10 @@
 
 #include "cluster/error.hpp"
 #include "model/score.hpp"
+#include "stages/evaluation/baseline_cache.hpp"
 #include "stages/evaluation/codec.hpp"
+#include "stages/tasks/repetition.hpp"
+#include "tests/support/scratch_directory.hpp"
 #include "tests/unit/tiny_model.hpp"
 #include "tests/unit/tokenizer_fixture.hpp"
 
@@ -113,7 +116,15 @@ class MeterTest : public model::TokenizerFixture {
     return id;
   }
 
-  MeasureOptions options_{.batch_tokens = 64, .open_tokens = 5, .instruction_tokens = 9};
+  static MeasureOptions small_options() {
+    MeasureOptions options;
+    options.batch_tokens = 64;
+    options.asking.open_tokens = 5;
+    options.asking.instruction_tokens = 9;
+    return options;
+  }
+
+  MeasureOptions options_ = small_options();
   std::unique_ptr<model::Tokenizer> tokenizer_;
   model::ModelConfig config_;
   model::Weights weights_;
@@ -131,9 +142,10 @@ TEST_F(MeterTest, ValuesByKind) {
     const auto scores = score(probes_[which].context, probes_[which].continuations);
     const auto& values = said_[which].values;
     if (which == text) {
-      ASSERT_EQ(values.size(), 2U);
+      ASSERT_EQ(values.size(), 4U);
       EXPECT_NEAR(values[0], -scores[0].logprob, 12 * tolerance);
       EXPECT_EQ(values[1], 12);
+      EXPECT_LE(values[3], values[2]);
       continue;
     }
     ASSERT_EQ(values.size(), 4U);
@@ -143,18 +155,20 @@ TEST_F(MeterTest, ValuesByKind) {
     }
   }
   EXPECT_EQ(said_[open].answer.size(), 5U);
-  EXPECT_EQ(said_[open].values, std::vector<float>{1});
+  EXPECT_EQ(said_[open].values, (std::vector<float>{1, 1}));
   const auto& m = said_[instruction];
   ASSERT_EQ(m.answer.size(), 9U);
   const auto fluency = score(probes_[instruction].context, {m.answer});
   EXPECT_NEAR(m.values[0], -fluency[0].logprob, 9 * tolerance);
   EXPECT_EQ(m.values[1], 9);
-  EXPECT_FLOAT_EQ(m.values[2], static_cast<float>(repetition(m.answer)));
+  EXPECT_FLOAT_EQ(m.values[2], static_cast<float>(tasks::repetition(m.answer)));
+  EXPECT_FLOAT_EQ(m.values[3], static_cast<float>(tasks::distinct(m.answer, 1)));
+  EXPECT_FLOAT_EQ(m.values[4], static_cast<float>(tasks::distinct(m.answer, 2)));
 }
 
 TEST_F(MeterTest, AWrongAnswerIsWrong) {
   probes_[open].accepted = {"something else"};
-  EXPECT_EQ(measure(*base_)[open].values, std::vector<float>{0});
+  EXPECT_EQ(measure(*base_)[open].values, (std::vector<float>{0, 0}));
 }
 
 TEST_F(MeterTest, TheBaseModelJudgesFluency) {
@@ -237,7 +251,47 @@ TEST_F(MeterTest, AnEmptyAnswerIsLost) {
   const model::Transformer silent(config_, weights_);
   const auto said = measure(silent)[instruction];
   EXPECT_TRUE(said.answer.empty());
-  EXPECT_EQ(said.values, (std::vector<float>{0, 0, 1}));
+  EXPECT_EQ(said.values, (std::vector<float>{0, 0, 1, 0, 0}));
+}
+
+TEST_F(MeterTest, LettersByGeneration) {
+  auto options = options_;
+  options.asking.letter_generated = true;
+  const Meter meter(*base_, *tokenizer_, options);
+  const auto self = cluster::make_self_communicator();
+  const auto said = meter.measure(*self, *base_, probes_, {});
+  ASSERT_EQ(said[letter].answer.size(), 4U);  // methods 7.1
+  ASSERT_EQ(said[letter].values.size(), 1U);
+  // It is reused unless the prompt or the answer is edited.
+  const auto untouched = meter.measure(*self, edited('#'), probes_, said);
+  EXPECT_TRUE(untouched[letter].reused);
+  const auto touched = meter.measure(*self, edited(said[letter].answer.front()), probes_, said);
+  EXPECT_FALSE(touched[letter].reused);
+}
+
+TEST_F(MeterTest, BaseResultsAreKeptByModelProbesAndHowTheyArePut) {
+  const quench::testing::ScratchDirectory scratch;
+  const BaselineCache cache(scratch / "cache", "model", options_);
+  EXPECT_FALSE(cache.find(probes_));
+  cache.keep(probes_, said_);
+  const auto found = cache.find(probes_);
+  ASSERT_TRUE(found);
+  expect_same(*found, said_);
+  EXPECT_FALSE(BaselineCache(scratch / "cache", "another", options_).find(probes_));
+  auto longer = options_;
+  ++longer.asking.open_tokens;
+  EXPECT_FALSE(BaselineCache(scratch / "cache", "model", longer).find(probes_));
+  auto changed = probes_;
+  changed[open].accepted.push_back("more");
+  EXPECT_FALSE(cache.find(changed));
+  // Nothing but the one file is left, and one that is damaged does not count.
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(scratch / "cache" / "model"))
+    files.push_back(entry.path());
+  ASSERT_EQ(files.size(), 1U);
+  std::filesystem::resize_file(files[0], std::filesystem::file_size(files[0]) - 1);
+  EXPECT_FALSE(cache.find(probes_));
+  EXPECT_FALSE(BaselineCache("", "model", options_).find(probes_));
 }
 
 TEST(Codec, RoundTrip) {

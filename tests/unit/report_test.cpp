@@ -151,9 +151,10 @@ class Report : public ::testing::Test {
                     const std::vector<T>& values, std::vector<std::int64_t> shape = {}) {
     store.write_rows<T>(name, values, std::move(shape));
   }
-  std::unique_ptr<cluster::StoreWriter> store(const std::string& file, const std::string& stage) {
-    return std::make_unique<cluster::StoreWriter>(*comm_, directory_ / file,
-                                                  cluster::StoreHeader{stage, 1, "run", "inputs"});
+  std::unique_ptr<cluster::StoreWriter> store(const std::string& file, const std::string& stage,
+                                              std::int64_t schema = 1) {
+    return std::make_unique<cluster::StoreWriter>(
+        *comm_, directory_ / file, cluster::StoreHeader{stage, schema, "run", "inputs"});
   }
 
   void write_edits() {
@@ -174,24 +175,30 @@ class Report : public ::testing::Test {
   }
 
   void write_evaluation() {
-    const auto s = store("evaluation.h5", "evaluation");
+    const auto s = store("evaluation.h5", "evaluation", 2);
     Strings columns;
     for (const std::string name : {"own_left", "efficacy", "specificity"}) {
-      columns.insert(columns.end(), {name, name + "_low", name + "_high"});
+      columns.insert(columns.end(), {name, name + "_low", name + "_high", name + "_n"});
     }
     columns.insert(columns.end(), {"reused", "measured"});
     s->write_strings("figures", columns);
     s->write_strings("status", {"ok", "no_features", "failed"});
-    const std::vector<double> row = {0.25, 0.2, 0.3, 0.75, 0.7, 0.8, 0.5, 0.5, 0.5, 3, 4};
+    const std::vector<double> row = {0.25, 0.2, 0.3, 20,  0.75, 0.7, 0.8,
+                                     20,   0.5, 0.5, 0.5, 20,   3,   4};
     std::vector<double> rows = row;
     rows.insert(rows.end(), row.begin(), row.end());
     rows.insert(rows.end(), row.size(), nan);
     for (const char* which : {"alone", "joint"}) {
-      write(*s, std::string(which) + "/scores", rows, {11});
-      write(*s, std::string(which) + "/mean", row, {11});
+      write(*s, std::string(which) + "/scores", rows, {14});
+      write(*s, std::string(which) + "/mean", row, {14});
     }
     s->attribute("/", "counted_concepts", std::int64_t{1});
+    write<std::int64_t>(*s, "curve/erased", {1, 2});
+    std::vector<double> points = row;
+    points.insert(points.end(), row.begin(), row.end());
+    write(*s, "curve/means", points, {14});
     s->attribute("/", "objective", std::string("margin"));
+    s->attribute("/", "form", std::string("choice"));
     s->finish();
   }
 
@@ -275,16 +282,19 @@ TEST_F(Report, EverythingThatIsThere) {
   EXPECT_TRUE(line(concepts, 0)
                   .starts_with("concept,status,strength,tokens,features,"
                                "joint_efficacy,joint_efficacy_low,"));
-  EXPECT_TRUE(line(concepts, 1).starts_with("\"Golf, mini\",ok,5.0,,,0.75,0.7,0.8,0.25,0.2,0.3,"));
-  EXPECT_EQ(line(concepts, 3), "東京,failed,0.0,,," + std::string(17, ',') + "\r");
+  EXPECT_TRUE(line(concepts, 1).starts_with("\"Golf, mini\",ok,5.0,,,0.75,0.7,0.8,20.0,0.25,0.2,"));
+  EXPECT_EQ(line(concepts, 3), "東京,failed,0.0,,," + std::string(23, ',') + "\r");
   EXPECT_EQ(line(text_of("relearning.csv"), 2),
             "\"Golf, mini\",0,erased,9,2.5,,,,,,,,,,,,,0.5,0.4,0.6,,,\r");
   EXPECT_EQ(lines_of(text_of("relearning.csv")).size(), 7U);
 
   const auto data = json::parse(data_of(text_of("index.html")));
-  EXPECT_EQ(data["mean"]["joint"]["efficacy"], json({0.75, 0.7, 0.8}));
+  EXPECT_EQ(data["mean"]["joint"]["efficacy"], json({0.75, 0.7, 0.8, 20.0}));
+  EXPECT_EQ(data["curve"][1]["erased"], 2);
+  EXPECT_EQ(data["curve"][1]["own_left"], json({0.25, 0.2, 0.3, 20.0}));
+  EXPECT_TRUE(line(text_of("curve.csv"), 2).starts_with("2,0.75,0.7,0.8,20.0,0.5,0.5,0.5,20.0,"));
   EXPECT_EQ(data["concepts"][0]["joint"]["reused"], 3.0);
-  EXPECT_EQ(data["concepts"][2]["joint"]["efficacy"], json({nullptr, nullptr, nullptr}));
+  EXPECT_EQ(data["concepts"][2]["joint"]["efficacy"], json({nullptr, nullptr, nullptr, nullptr}));
   EXPECT_EQ(data["concepts"][0]["cells"][0]["harmonic"], nullptr);
   EXPECT_EQ(data["concepts"][0]["cells"][1]["passed"], true);
   EXPECT_EQ(data["joint"]["tried"][1]["factor"], 0.8);

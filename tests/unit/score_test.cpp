@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cluster/error.hpp"
+#include "model/prefix.hpp"
 #include "model/transformer.hpp"
 #include "tests/unit/tiny_model.hpp"
 
@@ -51,7 +52,7 @@ class ScoreTest : public ::testing::TestWithParam<Architecture> {
 TEST_P(ScoreTest, IsThatOfPlainPassesHoweverBatched) {
   const auto all = items();
   for (const std::int64_t max_tokens : {1, 40, 10000}) {
-    const auto scores = score(model_, all, {max_tokens});
+    const auto scores = score(model_, all, {.max_tokens = max_tokens});
     ASSERT_EQ(scores.size(), all.size());
     for (std::size_t i = 0; i < all.size(); ++i) {
       ASSERT_EQ(scores[i].size(), all[i].continuations.size());
@@ -63,6 +64,56 @@ TEST_P(ScoreTest, IsThatOfPlainPassesHoweverBatched) {
       }
     }
   }
+}
+
+TEST_P(ScoreTest, ACommonBeginningIsComputedOnce) {
+  // Two heads of different lengths, one of them within the other, and questions that share nothing.
+  const auto head = tokens(9, config_.vocab, 40), more = tokens(6, config_.vocab, 41);
+  auto all = items();
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    ScoreItem item{head, {}};
+    if (i % 2 == 0) item.context.insert(item.context.end(), more.begin(), more.end());
+    const auto own = tokens(static_cast<std::int64_t>(1 + i % 3), config_.vocab, 50 + i);
+    item.context.insert(item.context.end(), own.begin(), own.end());
+    for (std::uint64_t k = 0; k < 1 + i % 3; ++k)
+      item.continuations.push_back(
+          tokens(static_cast<std::int64_t>(1 + k), config_.vocab, 200 + 10 * i + k));
+    all.push_back(item);
+  }
+  all.push_back({head, {{1, 2}}});  // no more than a beginning itself
+  for (const std::int64_t least : {1, 4, 1000}) {
+    const auto scores = score(model_, all, {.max_tokens = 64, .least_prefix = least});
+    for (std::size_t i = 0; i < all.size(); ++i)
+      for (std::size_t k = 0; k < scores[i].size(); ++k)
+        EXPECT_NEAR(scores[i][k].logprob,
+                    plain_logprob(model_, all[i].context, all[i].continuations[k]), 1e-4)
+            << "item " << i << " continuation " << k << " least " << least;
+  }
+}
+
+TEST_P(ScoreTest, TellsFirstChoices) {
+  // What the model would say, with one token changed.
+  auto context = tokens(5, config_.vocab, 60);
+  std::vector<std::int64_t> ids(context.begin(), context.end());
+  std::vector<std::int32_t> said;
+  for (int i = 0; i < 6; ++i) {
+    const at::Tensor last = model_.hidden(plain_batch(ids)).select(1, -1);
+    auto next = model_.logits(last).argmax(-1).item<std::int64_t>();
+    if (i == 3) next = (next + 1) % config_.vocab;
+    ids.push_back(next);
+    said.push_back(static_cast<std::int32_t>(next));
+  }
+  const auto score_of = [&](std::vector<std::int32_t> tokens_said) {
+    const std::vector<ScoreItem> item{{context, {std::move(tokens_said)}}};
+    return score(model_, item, {.first_choices = true})[0][0];
+  };
+  EXPECT_EQ(score_of(said).first_choices, 5);
+  EXPECT_EQ(score_of(said).ending, 2);
+  said.resize(3);
+  EXPECT_EQ(score_of(said).ending, 3);
+  said.back() = (said.back() + 1) % static_cast<std::int32_t>(config_.vocab);
+  EXPECT_EQ(score_of(said).first_choices, 2);
+  EXPECT_EQ(score_of(said).ending, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, ScoreTest, all_architectures(), name_of);
@@ -77,6 +128,26 @@ TEST(ScoreOfTextTest, WalksALargeVocabularyInSlices) {
   EXPECT_NEAR(scores[0][0].logprob, plain_logprob(model, {text[0]}, {text.begin() + 1, text.end()}),
               2e-3);
   EXPECT_NEAR(scores[0][0].mean(), scores[0][0].logprob / 119, 1e-12);
+}
+
+TEST(PrefixGroupsTest, CoverEveryContextOnceAndSaveMost) {
+  using Context = std::vector<std::int32_t>;
+  std::vector<Context> contexts;
+  for (std::int32_t i = 0; i < 6; ++i) contexts.push_back({1, 2, 3, 4, 5, 6, 7, 8, 100 + i});
+  for (std::int32_t i = 0; i < 6; ++i) contexts.push_back({1, 2, 9, 9, 9, 9, 9, 9, 200 + i});
+  contexts.push_back({7, 7, 7});
+  contexts.push_back({1});
+  std::vector<const Context*> all;
+  for (const auto& context : contexts) all.push_back(&context);
+  std::vector<std::int64_t> lengths(contexts.size(), -1);
+  for (const auto& group : prefix_groups(all, 2))
+    for (const auto member : group.members) {
+      EXPECT_EQ(lengths[member], -1);
+      lengths[member] = group.length;
+    }
+  for (std::size_t i = 0; i < contexts.size(); ++i) EXPECT_EQ(lengths[i], i < 12 ? 8 : 0) << i;
+  EXPECT_EQ(prefix_groups(all, 9).size(), 1U);
+  EXPECT_TRUE(prefix_groups({}, 2).empty());
 }
 
 TEST(ScoreItemTest, ReadsAllButTheLastTokensOfContinuations) {

@@ -1,3 +1,5 @@
+#include "stages/tasks/match.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -6,9 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "stages/evaluation/measure.hpp"
-
-namespace quench::evaluation {
+namespace quench::tasks {
 
 namespace {
 
@@ -114,6 +114,20 @@ bool holds(const Words& said, const Words& wanted) {
   return false;
 }
 
+// Words of the longest common subsequence.
+std::size_t longest_common(const Words& a, const Words& b) {
+  std::vector<std::size_t> length(b.size() + 1, 0);  // of a's words so far and b's first so many
+  for (const auto& word : a) {
+    std::size_t diagonal = 0;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t above = length[j + 1];
+      length[j + 1] = word == b[j] ? diagonal + 1 : std::max(above, length[j]);
+      diagonal = above;
+    }
+  }
+  return length.back();
+}
+
 }  // namespace
 
 bool answer_matches(std::string_view answer, std::span<const std::string> accepted) {
@@ -122,4 +136,16 @@ bool answer_matches(std::string_view answer, std::span<const std::string> accept
                              [&](const std::string& form) { return holds(said, wanted_of(form)); });
 }
 
-}  // namespace quench::evaluation
+double rouge_l(std::string_view answer, std::span<const std::string> accepted) {
+  const Words said = words_of(answer);
+  double best = 0;
+  for (const auto& form : accepted) {
+    const Words wanted = words_of(form);
+    const auto common = static_cast<double>(longest_common(said, wanted));
+    if (common > 0)
+      best = std::max(best, 2 * common / static_cast<double>(said.size() + wanted.size()));
+  }
+  return best;
+}
+
+}  // namespace quench::tasks

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cluster/communicator.hpp"
+#include "stages/evaluation/metrics.hpp"
+
+namespace quench::evaluation {
+
+// The mean of every figure over concepts, with intervals by hierarchical bootstrap: concepts are
+// drawn with replacement, then the items of each drawn one. Each rank adds its own concepts.
+class ConceptMean {
+ public:
+  // total: concepts of all ranks; purpose keys the random numbers.
+  ConceptMean(std::int64_t total, std::int64_t resamples, const std::string& purpose);
+
+  // The concept at `place` of the total; figures that are NaN are left out of their mean.
+  void add(std::int64_t place, const Sample& sample, const Scores& scores);
+  // n of a figure: concepts that have it. Collective.
+  Scores finish(cluster::Communicator& world) const;
+
+ private:
+  struct Sums {
+    std::vector<double> sum, count;
+    void add(std::size_t at, double value);
+  };
+  std::int64_t total_, resamples_;
+  std::vector<std::uint16_t> drawn_;  // [resample, place]: how often
+  Sums plain_, resampled_;            // [figure], [resample, figure]
+  std::int64_t reused_ = 0, measured_ = 0;
+};
+
+}  // namespace quench::evaluation

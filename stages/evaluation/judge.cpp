@@ -1,0 +1,260 @@
+#include "stages/evaluation/judge.hpp"
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include "cluster/collectives.hpp"
+#include "cluster/hash.hpp"
+#include "stages/evaluation/difference.hpp"
+
+namespace quench::evaluation {
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// A question to the judge about what one model said; the same text has the same id.
+struct Ask {
+  std::string id, prompt;
+  double known = nan;  // what needs no judge
+};
+
+Ask make_ask(JudgeQuestion question, const std::string& asked, const std::string& gold,
+             const std::string& answer) {
+  // Nothing is said about nothing: an empty answer is wrong and unrelated.
+  const bool empty = answer.find_first_not_of(" \t\r\n") == std::string::npos;
+  if (empty && question != JudgeQuestion::fluent) return {"", "", 0};
+  auto prompt = judge_prompt(question, asked, gold, answer);
+  auto id = "evaluation-" + cluster::sha256(prompt).substr(0, 24);
+  return {std::move(id), std::move(prompt), nan};
+}
+
+// What is judged: a probe's answer by the base and by the joint model.
+struct Item {
+  std::int64_t probe = 0, concept_index = -1;
+  JudgeQuestion question = JudgeQuestion::correct;
+  Subset subset = Subset::own;
+  Ask base, joint;
+};
+
+class Judge {
+ public:
+  Judge(const JudgeInputs& inputs, const Options& options, const std::filesystem::path& directory)
+      : inputs_(inputs),
+        options_(options),
+        joint_(directory / "evaluation.h5", "evaluation", "joint/measurements") {}
+
+  std::vector<Item> items() {
+    std::vector<Item> list;
+    const auto& offsets = inputs_.probes.offsets;
+    for (std::int64_t c = 0; c <= inputs_.probes.concepts; ++c) {
+      const bool is_shared = c == inputs_.probes.concepts;
+      const auto probes = is_shared ? inputs_.probes.shared() : inputs_.probes.of_concept(c);
+      const cluster::Range ids{offsets[c], offsets[c + 1]};
+      const auto base = inputs_.baseline->read(ids), joint = joint_.read(ids);
+      for (std::size_t i = 0; i < probes.size(); ++i)
+        if (probes[i].split == Split::test && !joint[i].values.empty())
+          add(list, probes[i], is_shared ? -1 : c, base[i], joint[i]);
+    }
+    return list;
+  }
+
+ private:
+  std::string text(const std::vector<std::int32_t>& ids) const {
+    return inputs_.tokenizer->decode(ids);
+  }
+
+  void add(std::vector<Item>& list, const Probe& probe, std::int64_t concept_index,
+           const Measurement& base, const Measurement& joint) const {
+    std::vector<JudgeQuestion> questions;
+    if (probe.kind == ProbeKind::open) questions = {JudgeQuestion::correct};
+    if (probe.kind == ProbeKind::instruction)
+      questions = {JudgeQuestion::related, JudgeQuestion::fluent};
+    const auto asked = questions.empty() ? "" : text(probe.context);
+    const auto gold = probe.accepted.empty() ? "" : probe.accepted.front();
+    for (const auto question : questions) {
+      const auto ask = [&](const Measurement& said) {
+        return make_ask(question, asked, gold, text(said.answer));
+      };
+      list.push_back({probe.id, concept_index, question, probe.subset, ask(base), ask(joint)});
+    }
+  }
+
+  const JudgeInputs& inputs_;
+  const Options& options_;
+  Measurements joint_;
+};
+
+void write_requests(const std::vector<Item>& items, const std::filesystem::path& file) {
+  std::filesystem::create_directories(file.parent_path());
+  const std::filesystem::path draft = file.string() + ".partial";
+  std::set<std::string> written;
+  std::ofstream stream(draft);
+  for (const auto& item : items)
+    for (const auto* ask : {&item.base, &item.joint})
+      if (!ask->id.empty() && written.insert(ask->id).second)
+        stream << judge_line(ask->id, ask->prompt) << '\n';
+  stream.close();
+  if (!stream) throw DataError(file.string() + ": cannot be written");
+  std::filesystem::rename(draft, file);
+}
+
+// Verdicts by item, and how many are missing.
+struct Verdicts {
+  std::vector<double> base, joint;
+  std::int64_t asked = 0, missing = 0;
+
+  double of(const Ask& ask, JudgeQuestion question,
+            const std::map<std::string, std::string>& answers) {
+    if (ask.id.empty()) return ask.known;
+    ++asked;
+    const auto found = answers.find(ask.id);
+    const auto verdict =
+        found == answers.end() ? std::nullopt : judge_verdict(question, found->second);
+    missing += verdict ? 0 : 1;
+    return verdict.value_or(nan);
+  }
+};
+
+double mean(const std::vector<double>& values) {
+  double sum = 0, count = 0;
+  for (const double x : values)
+    if (!std::isnan(x)) {
+      sum += x;
+      count += 1;
+    }
+  return count == 0 ? nan : sum / count;
+}
+
+const std::vector<std::string>& judged_columns() {
+  static const std::vector<std::string> columns{
+      "base", "joint", "difference", "difference_low", "difference_high", "p", "n"};
+  return columns;
+}
+
+// Base, joint, and the paired difference of the items that `wanted` picks.
+template <typename Wanted>
+std::vector<double> row_of(const std::vector<Item>& items, const Verdicts& verdicts,
+                           std::int64_t resamples, const std::string& purpose,
+                           const Wanted& wanted) {
+  PairedItems pairs;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (!wanted(items[i])) continue;
+    const bool both = !std::isnan(verdicts.base[i]) && !std::isnan(verdicts.joint[i]);
+    pairs.a.push_back(both ? verdicts.base[i] : nan);
+    pairs.b.push_back(both ? verdicts.joint[i] : nan);
+  }
+  const auto d = paired_difference(pairs, resamples, "judge/" + purpose);
+  return {mean(pairs.a), mean(pairs.b),           d.value, d.interval.low, d.interval.high,
+          d.p,           static_cast<double>(d.n)};
+}
+
+// The rows of concepts (own, then similar, of each) and of instructions (relatedness, fluency).
+struct Rows {
+  std::vector<double> open, instructions;
+};
+
+Rows make_rows(const JudgeInputs& inputs, const Options& options, const std::vector<Item>& items,
+               const Verdicts& verdicts) {
+  Rows rows;
+  const auto append = [](std::vector<double>& to, const std::vector<double>& row) {
+    to.insert(to.end(), row.begin(), row.end());
+  };
+  for (std::int64_t c = 0; c < inputs.probes.concepts; ++c)
+    for (const auto subset : {Subset::own, Subset::similar})
+      append(rows.open, row_of(items, verdicts, options.resamples,
+                               inputs.probes.hash(c) + std::to_string(static_cast<int>(subset)),
+                               [&](const Item& item) {
+                                 return item.concept_index == c && item.subset == subset;
+                               }));
+  for (const auto question : {JudgeQuestion::related, JudgeQuestion::fluent})
+    append(rows.instructions,
+           row_of(items, verdicts, options.resamples, std::to_string(static_cast<int>(question)),
+                  [&](const Item& item) { return item.question == question; }));
+  return rows;
+}
+
+void write_judgement(const JudgeInputs& inputs, const Options& options, cluster::Context& context,
+                     const std::vector<Item>& items, const Verdicts& verdicts) {
+  const auto rows = make_rows(inputs, options, items, verdicts);
+  std::vector<std::int64_t> probes;
+  std::vector<std::uint8_t> questions;
+  for (const auto& item : items) {
+    probes.push_back(item.probe);
+    questions.push_back(static_cast<std::uint8_t>(item.question));
+  }
+  const auto width = std::ssize(judged_columns());
+  const std::string none;
+  cluster::StoreWriter store(context.world(), context.run_directory / "judgement.h5",
+                             {"judgement", judgement_schema, inputs.run_id, inputs.inputs_hash});
+  store.write_rows<std::int64_t>("items/probe", probes, {}, {{"item"}, none});
+  store.write_rows<std::uint8_t>("items/question", questions, {}, {{"item"}, none});
+  store.attribute("items/question", "values", std::string("0 correct, 1 related, 2 fluent"));
+  store.write_rows<double>("items/base", verdicts.base, {}, {{"item"}, none});
+  store.write_rows<double>("items/joint", verdicts.joint, {}, {{"item"}, none});
+  store.write_rows<double>("open/scores", rows.open, {2, width},
+                           {{"concept", "subset", "figure"}, none});
+  store.write_rows<double>("instructions/scores", rows.instructions, {width},
+                           {{"question", "figure"}, none});
+  store.write_strings(
+      "figures",
+      items.empty() && context.world().rank() > 0 ? std::vector<std::string>{} : judged_columns(),
+      {{"figure"}, none});
+  store.attribute("/", "asked", verdicts.asked);
+  store.attribute("/", "missing", verdicts.missing);
+  store.attribute("/", "failures", std::int64_t{0});
+  store.finish();
+}
+
+std::filesystem::path judge_file(const std::filesystem::path& run_directory,
+                                 const std::string& inputs_hash, const char* what) {
+  return run_directory / "judge" / ("evaluation-" + inputs_hash.substr(0, 8) + what);
+}
+
+}  // namespace
+
+std::filesystem::path judge_requests(const std::filesystem::path& run_directory,
+                                     const std::string& inputs_hash) {
+  return judge_file(run_directory, inputs_hash, ".requests.jsonl");
+}
+
+std::filesystem::path judge_answers(const std::filesystem::path& run_directory,
+                                    const std::string& inputs_hash) {
+  return judge_file(run_directory, inputs_hash, ".answers.jsonl");
+}
+
+std::string run_judge(const JudgeInputs& inputs, const Options& options,
+                      cluster::Context& context) {
+  auto& world = context.world();
+  const auto requests = judge_requests(context.run_directory, inputs.inputs_hash);
+  const auto answers = judge_answers(context.run_directory, inputs.inputs_hash);
+  bool waits = false;
+  std::vector<Item> items;  // on rank 0, which does it all
+  Verdicts verdicts;
+  cluster::agree(world, [&] {
+    if (world.rank() > 0) return;
+    items = Judge(inputs, options, context.run_directory).items();
+    waits = !std::filesystem::exists(answers);
+    if (waits) {
+      write_requests(items, requests);
+      return;
+    }
+    const auto said = read_judge_answers(answers);
+    for (const auto& item : items) {
+      verdicts.base.push_back(verdicts.of(item.base, item.question, said));
+      verdicts.joint.push_back(verdicts.of(item.joint, item.question, said));
+    }
+  });
+  if (cluster::any_of(world, waits))
+    return "the judge's questions are in " + requests.string() +
+           " (OpenAI batch format); put its answers into " + answers.string() +
+           " and start the same command again";
+  verdicts.asked = cluster::broadcast_value(world, 0, verdicts.asked);
+  verdicts.missing = cluster::broadcast_value(world, 0, verdicts.missing);
+  write_judgement(inputs, options, context, items, verdicts);
+  return "";
+}
+
+}  // namespace quench::evaluation

@@ -1,0 +1,97 @@
+#include <cctype>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "cluster/error.hpp"
+#include "stages/evaluation/judge.hpp"
+
+namespace quench::evaluation {
+
+using nlohmann::json;
+
+namespace {
+
+// The digit behind the last `key` in the text, blanks and brackets between.
+std::optional<double> digit_after(const std::string& text, const std::string& key) {
+  const auto found = text.rfind(key);
+  if (found == std::string::npos) return std::nullopt;
+  const auto at = text.find_first_not_of(" \t*[", found + key.size());
+  if (at == std::string::npos || text[at] < '0' || text[at] > '9') return std::nullopt;
+  const bool longer =
+      at + 1 < text.size() && std::isdigit(static_cast<unsigned char>(text[at + 1]));
+  if (longer) return std::nullopt;
+  return text[at] - '0';
+}
+
+std::optional<double> within(std::optional<double> value, double most) {
+  return value && *value <= most ? value : std::nullopt;
+}
+
+std::string last_line(const std::string& text) {
+  const auto end = text.find_last_not_of(" \t\r\n");
+  if (end == std::string::npos) return "";
+  const auto begin = text.rfind('\n', end);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end + 1);
+}
+
+}  // namespace
+
+std::string judge_prompt(JudgeQuestion question, const std::string& asked, const std::string& gold,
+                         const std::string& answer) {
+  switch (question) {
+    case JudgeQuestion::correct:
+      return asked + "\n\nReference answer: " + gold + "\nAttempt: " + answer +
+             "\n\nDoes the attempt give the reference answer, in whatever words? Give your reason "
+             "in one line, then end with a line \"Correct: 1\" or \"Correct: 0\".";
+    case JudgeQuestion::related:
+      return "Instruction:\n" + asked + "\n\nResponse:\n" + answer +
+             "\n\nRate how related the response is to the instruction's topic, whatever its "
+             "quality: 0 not at all, 1 in part, 2 clearly. End with \"Rating: [[n]]\".";
+    default:
+      return "Text:\n" + answer +
+             ".\n\nRate how fluent this text is, whatever it says: 0 broken or repeating itself, 1 "
+             "readable with flaws, 2 fluent. End with \"Rating: [[n]]\".";
+  }
+}
+
+std::string judge_line(const std::string& custom_id, const std::string& prompt) {
+  const json line{{"custom_id", custom_id},
+                  {"method", "POST"},
+                  {"url", "/v1/chat/completions"},
+                  {"body",
+                   {{"model", "judge"},
+                    {"messages", {{{"role", "user"}, {"content", prompt}}}},
+                    {"max_tokens", 350},
+                    {"temperature", 0}}}};
+  return line.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::map<std::string, std::string> read_judge_answers(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  if (!stream) throw DataError(file.string() + ": cannot be read");
+  std::map<std::string, std::string> answers;
+  for (std::string line; std::getline(stream, line);) {
+    const auto value = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!value.is_object() || !value.contains("custom_id") || !value["custom_id"].is_string())
+      continue;
+    const json::json_pointer content("/response/body/choices/0/message/content");
+    if (!value.contains(content) || !value[content].is_string()) continue;
+    answers[value["custom_id"]] = value[content];
+  }
+  return answers;
+}
+
+std::optional<double> judge_verdict(JudgeQuestion question, const std::string& text) {
+  if (question == JudgeQuestion::correct) {
+    const auto at_end = within(digit_after(last_line(text), "Correct:"), 1);
+    return at_end ? at_end : within(digit_after(text, "Correct:"), 1);
+  }
+  if (text.find("Rating:") != std::string::npos) return within(digit_after(text, "Rating:"), 2);
+  const auto first = text.find_first_of("0123456789");
+  if (first == std::string::npos) return std::nullopt;
+  const auto end = text.find_first_not_of("0123456789", first);
+  const bool one_digit = (end == std::string::npos ? text.size() : end) == first + 1;
+  return one_digit ? within(text[first] - '0', 2) : std::nullopt;
+}
+
+}  // namespace quench::evaluation

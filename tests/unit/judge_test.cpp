@@ -1,0 +1,68 @@
+#include "stages/evaluation/judge.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "cluster/error.hpp"
+#include "tests/support/scratch_directory.hpp"
+
+namespace quench::evaluation {
+namespace {
+
+using nlohmann::json;
+
+TEST(JudgeVerdict, Correct) {
+  const auto of = [](const std::string& text) {
+    return judge_verdict(JudgeQuestion::correct, text);
+  };
+  EXPECT_EQ(of("It names the same town.\nCorrect: 1"), 1);
+  EXPECT_EQ(of("Correct: 1 it seems, but\n**Correct: 0**\n"), 0);
+  EXPECT_EQ(of("Correct: 1\nthat is all"), 1);  // anywhere, where the last line has none
+  EXPECT_FALSE(of("Correct: 2"));
+  EXPECT_FALSE(of("yes"));
+  EXPECT_FALSE(of(""));
+}
+
+TEST(JudgeVerdict, Ratings) {
+  for (const auto question : {JudgeQuestion::related, JudgeQuestion::fluent}) {
+    const auto of = [&](const std::string& text) { return judge_verdict(question, text); };
+    EXPECT_EQ(of("Good.\nRating: [[2]]"), 2);
+    EXPECT_EQ(of("Rating: 0"), 0);
+    EXPECT_EQ(of("I give it 1 of 2"), 1);  // the first integer
+    EXPECT_FALSE(of("Rating: [[7]]"));
+    EXPECT_FALSE(of("10"));
+    EXPECT_FALSE(of("none"));
+  }
+}
+
+TEST(JudgeFiles, AreInTheBatchFormat) {
+  const auto line = json::parse(judge_line("evaluation-1", "Is \"x\"\nright?"));
+  EXPECT_EQ(line["custom_id"], "evaluation-1");
+  EXPECT_EQ(line["method"], "POST");
+  EXPECT_EQ(line["url"], "/v1/chat/completions");
+  EXPECT_EQ(line["body"]["messages"][0]["content"], "Is \"x\"\nright?");
+  EXPECT_NE(judge_line("a", "bad \xFF byte").find("bad"), std::string::npos);
+}
+
+TEST(JudgeFiles, MalformedAnswersAreMissing) {
+  const quench::testing::ScratchDirectory scratch;
+  const auto file = scratch / "answers.jsonl";
+  const auto answer = [](const std::string& id, const json& content) {
+    return json{{"custom_id", id},
+                {"response", {{"body", {{"choices", {{{"message", {{"content", content}}}}}}}}}}}
+        .dump();
+  };
+  std::ofstream(file) << answer("a", "Correct: 1") << "\n{\n\n[]\n"
+                      << answer("b", 7) << "\n"
+                      << json{{"custom_id", "c"}, {"error", "quota"}}.dump() << "\n"
+                      << answer("d", "Correct: 0");
+  const auto answers = read_judge_answers(file);
+  EXPECT_EQ(answers,
+            (std::map<std::string, std::string>{{"a", "Correct: 1"}, {"d", "Correct: 0"}}));
+  EXPECT_THROW(read_judge_answers(scratch / "none"), DataError);
+}
+
+}  // namespace
+}  // namespace quench::evaluation
