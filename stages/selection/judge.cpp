@@ -45,13 +45,6 @@ std::string dump(const json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
 }
 
-Question question_of(const std::string& round, const Candidate& candidate,
-                     const std::string& concept_hash, std::string prompt) {
-  const auto id = round + "-" + concept_hash.substr(0, 12) + "-" +
-                  std::to_string(candidate.feature) + "-" + cluster::sha256(prompt).substr(0, 12);
-  return {id, std::move(prompt)};
-}
-
 // The content of one line of a batch's output; nothing when it is no good answer.
 std::optional<std::string> content_of(const json& line) {
   try {
@@ -83,16 +76,25 @@ std::string trimmed(const std::string& text) {
 
 }  // namespace
 
-Question describe_question(const Candidate& candidate, const std::string& concept_hash) {
-  return question_of("describe", candidate, concept_hash,
-                     describe_task + ("Tokens: " + dump(candidate.tokens)) + "\nAnswer:");
+Question Questioner::question(const std::string& round, const Candidate& candidate,
+                              const std::string& concept_hash, std::string prompt) const {
+  const auto hash = cluster::Sha256().field(judge_).field(prompt).hex();
+  const auto id = round + "-" + concept_hash.substr(0, 12) + "-" +
+                  std::to_string(candidate.feature) + "-" + hash.substr(0, 12);
+  return {id, std::move(prompt)};
 }
 
-Question membership_question(const Candidate& candidate, const std::string& concept_hash,
-                             const std::string& concept_name, const std::string& description) {
-  return question_of("membership", candidate, concept_hash,
-                     membership_task + ("Concept: " + concept_name) +
-                         "\nDescription: " + description + "\nAnswer:");
+Question Questioner::describe(const Candidate& candidate, const std::string& concept_hash) const {
+  return question("describe", candidate, concept_hash,
+                  describe_task + ("Tokens: " + dump(candidate.tokens)) + "\nAnswer:");
+}
+
+Question Questioner::membership(const Candidate& candidate, const std::string& concept_hash,
+                                const std::string& concept_name,
+                                const std::string& description) const {
+  return question("membership", candidate, concept_hash,
+                  membership_task + ("Concept: " + concept_name) + "\nDescription: " +
+                      description + "\nAnswer:");
 }
 
 std::string request_line(const Question& question, const std::string& model,

@@ -20,15 +20,27 @@ struct Candidate {
 inline constexpr std::size_t judged_tokens = 20;
 
 struct Question {
-  std::string id;      // custom_id: round, concept, feature and a hash of the prompt
+  std::string id;      // custom_id: round, concept, feature and a hash of judge and prompt
   std::string prompt;  // the user's turn
 };
 
-// Which concept do the tokens share? In one sentence.
-Question describe_question(const Candidate& candidate, const std::string& concept_hash);
-// Is the concept distinctive of the described feature and central to it? In JSON.
-Question membership_question(const Candidate& candidate, const std::string& concept_hash,
-                             const std::string& concept_name, const std::string& description);
+// Makes the questions of one run to one judge.
+class Questioner {
+ public:
+  // `judge` tells judges apart: another one is asked anew.
+  explicit Questioner(std::string judge) : judge_(std::move(judge)) {}
+
+  // Which concept do the tokens share? In one sentence.
+  Question describe(const Candidate& candidate, const std::string& concept_hash) const;
+  // Is the concept distinctive of the described feature and central to it? In JSON.
+  Question membership(const Candidate& candidate, const std::string& concept_hash,
+                      const std::string& concept_name, const std::string& description) const;
+
+ private:
+  Question question(const std::string& round, const Candidate& candidate,
+                    const std::string& concept_hash, std::string prompt) const;
+  std::string judge_;
+};
 
 // A line of a request file and of an answers' file, without line break.
 std::string request_line(const Question& question, const std::string& model,
@@ -44,7 +56,7 @@ struct Answers {
 };
 Answers parse_answers(const std::string& text);
 
-// The sentence of an answer to describe_question, a JSON reply with the key explanation or
+// The sentence of an answer to describe(), a JSON reply with the key explanation or
 // description included; nothing when there is none.
 std::optional<std::string> description_of(const std::string& content);
 
@@ -52,7 +64,7 @@ struct Membership {
   bool is_member = false;
   double confidence = 0;  // clamped to [0, 1]
 };
-// The first {...} of an answer to membership_question; nothing unless it holds a truth value
+// The first {...} of an answer to membership(); nothing unless it holds a truth value
 // is_member and a number confidence.
 std::optional<Membership> membership_of(const std::string& content);
 
