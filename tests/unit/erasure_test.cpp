@@ -29,51 +29,142 @@ Factors small_factors() {
   return factors;
 }
 
+// Rows of the embedding as stored: row t is (t, -t / 2).
+Refit small_refit(bool selected, double ridge = 0) {
+  static std::vector<float> embedding = [] {
+    std::vector<float> rows;
+    for (int t = 0; t < 32; ++t) {
+      rows.push_back(static_cast<float>(t));
+      rows.push_back(static_cast<float>(t) / -2);
+    }
+    return rows;
+  }();
+  return {selected, ridge,
+          [](std::int32_t t) { return std::span<const float>(embedding).subspan(2 * t, 2); }};
+}
+
 TEST(UnitEdit, ByHand) {
-  const auto both = unit_edit(small_factors(), {{0, 1}, {5, 9}}, 4);
+  const auto both = unit_edit(small_factors(), {{0, 1}, {5, 9}}, 4, small_refit(false));
   EXPECT_EQ(both.width, 2);
   EXPECT_EQ(both.ids, (Ids{5, 9}));
   EXPECT_EQ(both.values, (Values{20 / 4.0f, 40 / 4.0f, 29 / 4.0f, 58 / 4.0f}));
-  const auto first = unit_edit(small_factors(), {{0}, {3, 9}}, 1);
+  const auto first = unit_edit(small_factors(), {{0}, {3, 9}}, 1, small_refit(false));
   EXPECT_EQ(first.ids, (Ids{3, 9}));
   EXPECT_EQ(first.values, (Values{0.5f, 1, -1, -2}));
-  EXPECT_TRUE(unit_edit({}, {}, 1).ids.empty());
+  EXPECT_TRUE(unit_edit({}, {}, 1, small_refit(false)).ids.empty());
 }
 
-const std::vector<model::RowDeltas> two_edits = {{2, {1, 2}, {1, 0, 0, 2}},
-                                                 {2, {2, 3}, {3, 0, 1, 1}}};
+// Features (1, 2), (3, -1) and (0, 1); token 9 is of the first two, token 5 of the third.
+Factors skew_factors() {
+  Factors factors;
+  factors.tokens = {5, 9};
+  factors.width = 2;
+  factors.rank = 3;
+  factors.features = {1, 2, 3, -1, 0, 1};
+  factors.rows = {1, 1, 0};
+  factors.coefficients = {7, 7, 7};
+  return factors;
+}
 
-model::RowDeltas combined(std::vector<double> strengths, const std::string& rule,
-                          bool reversed = false) {
-  auto edits = two_edits;
-  if (reversed) {
-    std::ranges::reverse(edits);
-    std::ranges::reverse(strengths);
+// The first coefficient of the ridge regression of y on two features: Cramer's rule.
+double first_of_two(const double (&f)[2], const double (&g)[2], const double (&y)[2],
+                    double ridge) {
+  const auto dot = [](const double(&a)[2], const double(&b)[2]) {
+    return a[0] * b[0] + a[1] * b[1];
+  };
+  const double ff = dot(f, f) + ridge, gg = dot(g, g) + ridge, fg = dot(f, g);
+  return (dot(f, y) * gg - dot(g, y) * fg) / (ff * gg - fg * fg);
+}
+
+TEST(UnitEdit, RefitSolvesTheWholeSupportAndTakesTheSelectedPart) {
+  for (const double ridge : {1e-4, 2.0}) {
+    const auto edit = unit_edit(skew_factors(), {{0}, {9}}, 4, small_refit(true, ridge));
+    const double x = first_of_two({1, 2}, {3, -1}, {36, -18}, ridge);  // the row in scaled space
+    ASSERT_EQ(edit.ids, Ids{9});
+    EXPECT_NEAR(edit.values.at(0), x / 4, 1e-4) << ridge;
+    EXPECT_NEAR(edit.values.at(1), 2 * x / 4, 1e-4) << ridge;
   }
-  return combine(edits, strengths, rule);
+  // The third feature alone: its coefficient on (20, -10) is -10.
+  const auto edit = unit_edit(skew_factors(), {{2}, {5}}, 4, small_refit(true));
+  EXPECT_EQ(edit.values, (Values{0, -10 / 4.0f}));
+}
+
+TEST(UnitEdit, VariantsTakeTheirStemsSupport) {
+  const auto edit =
+      unit_edit(skew_factors(), {{1, 2}, {5, 9}, {{7, 9}, {20, 5}}}, 1, small_refit(false));
+  ASSERT_EQ(edit.ids, (Ids{5, 7, 9, 20}));
+  // Row 7 is (7, -3.5) = 1 (3, -1) x ... solved on (1, 2) and (3, -1): only the second is selected.
+  const double x = first_of_two({3, -1}, {1, 2}, {7, -3.5}, 0);
+  EXPECT_NEAR(edit.values.at(2), 3 * x, 1e-5);
+  EXPECT_NEAR(edit.values.at(3), -x, 1e-5);
+  EXPECT_EQ(edit.values.at(0), 0);  // 5 and 9 keep the fit's coefficients
+  EXPECT_EQ(edit.values.at(1), 7);
+  EXPECT_EQ(edit.values.at(4), 21);
+  EXPECT_NEAR(edit.values.at(7), -10, 1e-5);
+}
+
+// Two concepts that share token 2; a third, of the second's group, edits 2 and 3.
+Share share(std::int64_t which, double strength) {
+  static const std::vector<model::RowDeltas> edits = {
+      {2, {1, 2}, {1, 0, 0, 2}}, {2, {2, 3}, {3, 0, 1, 1}}, {2, {2, 3}, {0, 1, -1, 1}}};
+  return {edits[which], strength, which == 0 ? 0 : 1};
+}
+
+Joint combined(std::vector<double> strengths, const std::string& rule, bool reversed = false) {
+  std::vector<Share> shares;
+  for (std::size_t i = 0; i < strengths.size(); ++i) shares.push_back(share(i, strengths[i]));
+  if (reversed) std::ranges::reverse(shares);
+  return combine(shares, rule);
 }
 
 TEST(Combine, SumsSharedTokens) {
   for (const bool reversed : {false, true}) {
-    const auto joint = combined({2, 1}, "sum", reversed);
-    EXPECT_EQ(joint.width, 2);
-    EXPECT_EQ(joint.ids, (Ids{1, 2, 3}));
-    EXPECT_EQ(joint.values, (Values{2, 0, 3, 4, 1, 1}));
+    const auto joint = combined({2, 1}, "edit", reversed);
+    EXPECT_EQ(joint.edit.width, 2);
+    EXPECT_EQ(joint.edit.ids, (Ids{1, 2, 3}));
+    EXPECT_EQ(joint.edit.values, (Values{2, 0, 3, 4, 1, 1}));
+    EXPECT_EQ(joint.shared, (std::vector<Ids>{{2}, {2}}));
+    EXPECT_EQ(joint.dropped, (std::vector<Ids>{{}, {}}));
   }
 }
 
 TEST(Combine, KeepsTheStrongest) {
   for (const bool reversed : {false, true}) {
-    EXPECT_EQ(combined({2, 1}, "strongest", reversed).values, (Values{2, 0, 0, 4, 1, 1}));
-    EXPECT_EQ(combined({1, 2}, "strongest", reversed).values, (Values{1, 0, 6, 0, 2, 2}));
+    const auto first = combined({2, 1}, "strongest", reversed);
+    EXPECT_EQ(first.edit.values, (Values{2, 0, 0, 4, 1, 1}));
+    EXPECT_EQ(first.dropped, reversed ? (std::vector<Ids>{{2}, {}}) : (std::vector<Ids>{{}, {2}}));
+    EXPECT_EQ(combined({1, 2}, "strongest", reversed).edit.values, (Values{1, 0, 6, 0, 2, 2}));
   }
 }
 
+TEST(Combine, SkipsWhatGroupsDispute) {
+  const auto joint = combined({2, 1, 1}, "skip");
+  EXPECT_EQ(joint.edit.ids, (Ids{1, 3}));
+  EXPECT_EQ(joint.edit.values, (Values{2, 0, 0, 2}));  // within a group edits add up
+  EXPECT_EQ(joint.shared, (std::vector<Ids>{{2}, {2}, {2}}));
+  EXPECT_EQ(joint.dropped, joint.shared);
+  const auto group = combined({0, 1, 1}, "skip");
+  EXPECT_EQ(group.edit.ids, (Ids{2, 3}));
+  EXPECT_EQ(group.edit.values, (Values{3, 1, 0, 2}));
+  EXPECT_EQ(group.shared, (std::vector<Ids>{{}, {}, {}}));
+}
+
 TEST(Combine, LeavesOutWhatIsNotEdited) {
-  EXPECT_EQ(combined({0, 2}, "sum").ids, (Ids{2, 3}));
-  EXPECT_EQ(combined({0, 2}, "strongest").values, (Values{6, 0, 2, 2}));
-  EXPECT_TRUE(combined({0, 0}, "sum").ids.empty());
-  EXPECT_TRUE(combine({}, {}, "sum").ids.empty());
+  EXPECT_EQ(combined({0, 2}, "edit").edit.ids, (Ids{2, 3}));
+  EXPECT_EQ(combined({0, 2}, "strongest").edit.values, (Values{6, 0, 2, 2}));
+  EXPECT_EQ(combined({0, 2}, "skip").edit.values, (Values{6, 0, 2, 2}));
+  EXPECT_TRUE(combined({0, 0}, "edit").edit.ids.empty());
+  EXPECT_TRUE(combine({}, "edit").edit.ids.empty());
+}
+
+TEST(Overlaps, CosineOverAllRows) {
+  const std::vector<Share> shares = {share(0, 2), share(1, 5), share(2, 1), share(0, 0)};
+  const auto pairs = overlaps(shares);
+  ASSERT_EQ(pairs.size(), 3U);
+  EXPECT_EQ(pairs[0], (Overlap{0, 1, 1, 0}));  // (0, 2) and (3, 0)
+  EXPECT_EQ(pairs[1].tokens, 1);
+  EXPECT_NEAR(pairs[1].cosine, 2 / std::sqrt(5.0 * 3), 1e-9);
+  EXPECT_EQ(pairs[2], (Overlap{1, 2, 2, 0}));  // 3 0 1 1 and 0 1 -1 1
 }
 
 Cell cell(double strength, double harmonic, bool passed = true) {
@@ -106,6 +197,7 @@ struct Planted {
     inputs.factors = [](std::int64_t) { return small_factors(); };
     inputs.selected = [](std::int64_t) { return Selected{{0, 1}, {5, 9}}; };
     inputs.known = {true};
+    inputs.refit = [](std::int64_t) { return small_refit(false); };
     inputs.score_alone = [this, scores](cluster::Communicator&, std::int64_t,
                                         const model::RowDeltas& edit, double strength) {
       EXPECT_EQ(edit.ids, (Ids{5, 9}));
@@ -134,6 +226,7 @@ TEST(Search, TakesTheBestOfTheGrid) {
   EXPECT_EQ(result.strength, 5);
   EXPECT_EQ(result.status, "ok");
   EXPECT_EQ(result.cells.size(), 4U);
+  EXPECT_EQ(result.row_norms, (Values{std::sqrt(31.25f), std::sqrt(101.25f)}));
 }
 
 TEST(Search, EndsWhenTooStrongTwice) {
@@ -189,6 +282,8 @@ TEST(Search, RecordsRoundTrip) {
   EXPECT_EQ(back.edit.values, result.edit.values);
   EXPECT_EQ(back.strength, result.strength);
   EXPECT_EQ(back.status, result.status);
+  EXPECT_EQ(back.row_norms, result.row_norms);
+  EXPECT_EQ(back.is_variant, (std::vector<std::uint8_t>{0, 0}));
   ASSERT_EQ(back.cells.size(), 2U);
   EXPECT_EQ(back.cells[0].strength, 0.1);
   EXPECT_TRUE(back.cells[1].passed);
@@ -241,6 +336,19 @@ Inputs planted_inputs() {
     return c == 3 ? Selected{} : Selected{{0}, factors_of(c).tokens};
   };
   inputs.known = {true, true, false, true, true};
+  inputs.group = [](std::int64_t c) { return c == 4 ? 0 : c; };
+  // Rows 10 and 20 are of length 3 t / 4.
+  static const std::vector<float> embedding = [] {
+    std::vector<float> rows;
+    for (int t = 0; t < 32; ++t)
+      for (const float x : {0.5f, 0.5f, 0.25f}) rows.push_back(static_cast<float>(t) * x);
+    return rows;
+  }();
+  inputs.refit = [](std::int64_t) {
+    return Refit{false, 0, [](std::int32_t t) {
+                   return std::span<const float>(embedding).subspan(3 * t, 3);
+                 }};
+  };
   inputs.scale = 2;
   inputs.score_alone = alone;
   inputs.score_joint = joint;
@@ -264,6 +372,17 @@ void expect_planted_file(const std::filesystem::path& path) {
             (std::vector<Ids>{{10, 20}, {11, 20}, {12, 20}, {}, {14, 20}}));
   EXPECT_EQ(file.read_ragged<float>("edits/values").at(4), (Values{1, 4, -1, 2.5f, 10, -2.5f}));
   EXPECT_EQ(file.read<double>("edits/strength"), (std::vector<double>{1, 2, 0, 0, 5}));
+  EXPECT_EQ(file.read_ragged<float>("edits/row_norms").at(0), (Values{7.5f, 15}));
+  EXPECT_EQ(file.read_ragged<std::uint8_t>("edits/is_variant").at(1),
+            (std::vector<std::uint8_t>{0, 0}));
+  EXPECT_EQ(file.read<std::int64_t>("edits/group"), (std::vector<std::int64_t>{0, 1, 2, 3, 0}));
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/shared"),
+            (std::vector<Ids>{{20}, {20}, {}, {}, {20}}));
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/dropped"), std::vector<Ids>(5));
+  EXPECT_EQ(file.read<std::int64_t>("overlaps/first"), (std::vector<std::int64_t>{0, 0, 1}));
+  EXPECT_EQ(file.read<std::int64_t>("overlaps/second"), (std::vector<std::int64_t>{1, 4, 4}));
+  // Rows 10 and 20 are (1, 0, -1) and (0.5, 0, -0.5); 11 and 20 (1, 1, -1) twice.
+  EXPECT_NEAR(file.read<double>("overlaps/cosine").at(0), 1 / std::sqrt(2.5 * 6), 1e-6);
   EXPECT_EQ(file.read_strings("edits/status"),
             (std::vector<std::string>{"ok", "ok", "unknown_to_model", "no_features", "ok"}));
   std::vector<std::int64_t> owners;
@@ -323,6 +442,25 @@ void the_strongest_is_replayed(cluster::Communicator& comm) {
   EXPECT_NEAR(joint.values.at(7), 30, 1e-5);
 }
 
+void skipped_tokens_stay(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto inputs = planted_inputs();
+  inputs.score_joint = [](cluster::Communicator& group, std::int64_t, const model::RowDeltas& edit,
+                          double) {
+    group.barrier();
+    EXPECT_EQ(edit.ids, (Ids{10, 11, 14}));
+    return scores_of(0.5);
+  };
+  Options options;
+  options.shared_tokens = "skip";
+  const auto edits = run_in(comm, directory.path(), inputs, options);
+  const cluster::StoreReader file(directory / "edits.h5", "erasure", schema);
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/dropped"),
+            (std::vector<Ids>{{20}, {20}, {}, {}, {20}}));
+  EXPECT_EQ(edits.joint(std::vector<std::int64_t>{0, 1}).ids, (Ids{10, 11}));
+  EXPECT_EQ(edits.joint(std::vector<std::int64_t>{0, 4}).ids, (Ids{10, 14, 20}));  // one group
+}
+
 void no_factor_passes(cluster::Communicator& comm) {
   const SharedDirectory directory(comm);
   Options options;
@@ -355,6 +493,7 @@ const std::vector<CollectiveCheck> checks{
     {"GroupsGiveTheSame", groups_give_the_same},
     {"SubsetsAreReplayed", subsets_are_replayed},
     {"TheStrongestIsReplayed", the_strongest_is_replayed},
+    {"SkippedTokensStay", skipped_tokens_stay},
     {"NoFactorPasses", no_factor_passes},
     {"FailuresAreRecorded", failures_are_recorded},
 };
