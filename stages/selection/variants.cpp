@@ -40,6 +40,11 @@ WordIndex::WordIndex(std::int64_t vocab, const std::function<std::string(std::in
   }
 }
 
+std::vector<std::int32_t> WordIndex::spellings(std::int32_t token) const {
+  const auto found = tokens_.find(letters_[token]);
+  return found == tokens_.end() ? std::vector<std::int32_t>{token} : found->second;
+}
+
 std::vector<std::int32_t> WordIndex::same_letters(std::int32_t stem) const {
   const auto& letters = letters_[stem];
   if (letters.size() < least_letters + (spaced_[stem] ? 0 : 1)) return {};

@@ -24,6 +24,8 @@ class WordIndex {
   // es on either side; ascending. None for short stems: 3 letters and more are a word when a space
   // stands before them, 4 and more otherwise (shorter ones are pieces of many words).
   std::vector<std::int32_t> same_letters(std::int32_t stem) const;
+  // All tokens with exactly these letters but for case and leading space, this one among them.
+  std::vector<std::int32_t> spellings(std::int32_t token) const;
   // True for a token of letters alone.
   bool is_word(std::int32_t token) const { return !letters_[token].empty(); }
 

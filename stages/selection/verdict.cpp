@@ -47,15 +47,23 @@ class VariantFinder {
   }
 
  private:
-  // A token that the concept's sentences hold has been judged by its own evidence, and one of the
-  // neutral text is never edited. What occurs elsewhere must pass as its stem would.
+  // A token that the concept's sentences hold has been judged by its own evidence. A word that the
+  // neutral text has, however spelt, is never edited; one that others' sentences have must pass as
+  // its stem would, were it there as often.
   void consider(FoundVariant found) {
     const auto token = found.variant.token;
-    if (count_of(own_, token) > 0 || count_of(bench_.inputs.neutral, token) > 0) return;
-    found.z = z_score(token, count_of(own_, found.variant.stem), own_.sentences, bench_.whole,
+    if (count_of(own_, token) > 0) return;
+    const auto spellings = bench_.words->spellings(token);
+    if (std::ranges::any_of(spellings,
+                            [&](auto same) { return count_of(bench_.inputs.neutral, same) > 0; }))
+      return;
+    const auto elsewhere = [&](std::int32_t same) {
+      return bench_.whole.counts.at(same) - count_of(bench_.excluded, same);
+    };
+    const auto commonest = *std::ranges::max_element(spellings, {}, elsewhere);
+    found.z = z_score(commonest, count_of(own_, found.variant.stem), own_.sentences, bench_.whole,
                       bench_.excluded, bench_.options.standard_background);
-    const bool elsewhere = bench_.whole.counts.at(token) > count_of(bench_.excluded, token);
-    if (elsewhere && found.z < bench_.options.token_z) {
+    if (elsewhere(commonest) > 0 && found.z < bench_.options.token_z) {
       if (found.kinship == Kinship::letters)
         verdict_.misses.push_back({token, found.z, Miss::variant_low_z});
       return;

@@ -31,7 +31,8 @@ enum class Kinship : std::uint8_t { letters, neighbour };
 struct FoundVariant {
   Variant variant;
   Kinship kinship = Kinship::letters;
-  double z = 0;       // were it in as many of the concept's sentences as its stem
+  double z =
+      0;  // of its commonest spelling, were it as often in the concept's sentences as its stem
   double cosine = 0;  // neighbour: to its stem
 };
 

@@ -61,8 +61,12 @@ std::string planted_text(std::int32_t id) {
       return " GOLFS";
     case 72:
       return "golfed";
+    case 73:
+      return "Golfes";
+    case 74:
+      return " golfx1";
     case 90:
-      return " Golf";  // the neutral text has it
+      return " golfes";  // the neutral text has it, so that nobody's variant may be spelt so
     default:
       return " word" + std::to_string(id);
   }
@@ -195,12 +199,12 @@ void variants_are_found(cluster::Communicator& comm) {
     EXPECT_EQ(cosine, 0.7);
     std::vector<std::vector<Neighbour>> near(tokens.size());
     for (std::size_t i = 0; i < tokens.size(); ++i)
-      if (tokens[i] == 10) near[i] = {{70, 0.9}, {72, 0.8}, {73, 0.75}, {0, 0.7}};
+      if (tokens[i] == 10) near[i] = {{70, 0.9}, {72, 0.8}, {73, 0.8}, {74, 0.75}, {0, 0.7}};
     return near;
   };
   const auto selection = run_in(comm, directory.path(), inputs, options);
-  // 70 by its letters, 72 as a neighbour; 71 others use, 73 is no word, 0 its own sentences hold,
-  // 90 is neutral.
+  // 70 by its letters, 72 as a neighbour; 71 others use, 73 and 90 are spelt as a word of the
+  // neutral text is, 74 is no word, 0 its own sentences hold.
   EXPECT_EQ(selection.selected(0).variants, (std::vector<Variant>{{70, 10}, {72, 10}}));
   EXPECT_TRUE(selection.selected(1).variants.empty());
   const cluster::StoreReader file(directory / "selection.h5", "selection", schema);
