@@ -162,7 +162,8 @@ Judge::Contents Judge::round(const std::string& name, const std::vector<Question
                     "by a service or by vLLM (vllm run-batch -i " + name + ".jsonl -o " + name +
                     ".answers.jsonl --model MODEL), put the answers into " +
                     file(name + ".answers.jsonl").string() +
-                    ", and give the same command again; or name a local model (judge.model)");
+                    ", and give the same command again; or name a local model (judge.model, with "
+                    "--accept-changes)");
   });
   text = cluster::broadcast_string(world, 0, text);
   if (text.empty()) text = answer_here(name, questions, max_tokens);
