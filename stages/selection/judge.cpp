@@ -93,8 +93,8 @@ Question Questioner::membership(const Candidate& candidate, const std::string& c
                                 const std::string& concept_name,
                                 const std::string& description) const {
   return question("membership", candidate, concept_hash,
-                  membership_task + ("Concept: " + concept_name) + "\nDescription: " +
-                      description + "\nAnswer:");
+                  membership_task + ("Concept: " + concept_name) + "\nDescription: " + description +
+                      "\nAnswer:");
 }
 
 std::string request_line(const Question& question, const std::string& model,
