@@ -17,11 +17,12 @@ std::vector<std::vector<selection::Neighbour>> neighbours_of(const at::Tensor& e
   constexpr std::int64_t slice = 8192;
   const c10::InferenceMode guard;
   const auto index = at::tensor(std::vector<std::int64_t>(tokens.begin(), tokens.end()), at::kLong);
-  const auto stems = at::linalg_vector_norm(embedding.index_select(0, index), 2, {1}, true);
-  const auto directions = embedding.index_select(0, index) / stems.clamp_min(1e-12);
+  const auto mean = embedding.mean(0);
+  const auto stems = embedding.index_select(0, index) - mean;
+  const auto directions = stems / at::linalg_vector_norm(stems, 2, {1}, true).clamp_min(1e-12);
   std::vector<std::vector<selection::Neighbour>> near(tokens.size());
   for (std::int64_t first = 0; first < embedding.size(0); first += slice) {
-    const auto rows = embedding.narrow(0, first, std::min(slice, embedding.size(0) - first));
+    const auto rows = embedding.narrow(0, first, std::min(slice, embedding.size(0) - first)) - mean;
     const auto norms = at::linalg_vector_norm(rows, 2, {1}).clamp_min(1e-12);
     const auto cosines = (directions.mm(rows.t()) / norms).contiguous();
     const auto found = at::nonzero(cosines >= cosine);

@@ -13,8 +13,9 @@ namespace quench::pipeline {
 // read. Local.
 model::RowOverlay overlay_from_file(const ModelDirectory& model, const model::RowDeltas& deltas);
 
-// The other tokens whose rows are as near as `cosine` to each of `tokens`, nearest first. The
-// embedding is read in slices, nothing of its size is made. Local.
+// The other tokens whose rows are as near as `cosine` to each of `tokens`, nearest first; the mean
+// row is left out of all, since most rows point its way. The embedding is read in slices, nothing
+// of its size is made. Local.
 std::vector<std::vector<selection::Neighbour>> neighbours_of(const at::Tensor& embedding,
                                                              std::span<const std::int32_t> tokens,
                                                              double cosine);
