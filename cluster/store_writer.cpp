@@ -373,10 +373,10 @@ void StoreWriter::attribute(const std::string& object, const std::string& key, s
 
 void StoreWriter::finish() { implementation_->finish(); }
 
-#define QUENCH_WRITE(T)                                                             \
-  template void StoreWriter::write_rows<T>(const std::string&, std::span<const T>,  \
-                                           std::vector<std::int64_t>, const Axes&); \
-  template void StoreWriter::write_ragged<T>(const std::string&,                    \
+#define QUENCH_WRITE(T)                                                                    \
+  template void StoreWriter::write_rows<T>(const std::string&, std::span<const T>,         \
+                                           const std::vector<std::int64_t>&, const Axes&); \
+  template void StoreWriter::write_ragged<T>(const std::string&,                           \
                                              const std::vector<std::vector<T>>&, const Axes&);
 QUENCH_WRITE(std::uint8_t)
 QUENCH_WRITE(std::int32_t)

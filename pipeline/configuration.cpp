@@ -32,6 +32,15 @@ void describe(RunOptions& options, OptionTable& table) {
       {0, 1e6});
 }
 
+void describe(JudgeOptions& options, OptionTable& table) {
+  table.add(
+      "judge.model", options.model,
+      "directory of a local instruct model that answers the judge's questions; empty: they are "
+      "answered elsewhere, in files");
+  table.add("judge.name", options.name, "model that the judge's requests name");
+  table.add("judge.batch", options.batch, "judge.model: prompts side by side", {1, 4096});
+}
+
 }  // namespace
 
 Configuration::Configuration() {
@@ -40,6 +49,7 @@ Configuration::Configuration() {
   describe(dictionary, table_);
   describe(activations, table_);
   describe(selection, table_);
+  describe(judge, table_);
   describe(erasure, table_);
   describe(evaluation, table_);
   describe(relearning, table_);
@@ -85,6 +95,7 @@ void Configuration::validate() const {
   required("run.model", run.model);
   required("run.catalog", run.catalog);
   required("run.directory", run.directory);
+  if (selection.method == "manual") required("selection.manual", selection.manual);
   problems.throw_if_any<ConfigError>("configuration:");
 }
 

@@ -29,6 +29,13 @@ struct RunOptions {
   double watchdog = 1800;       // seconds that a rank waits in one collective; 0: for ever
 };
 
+// Who answers questions about features (selection.method = judge).
+struct JudgeOptions {
+  std::string model;           // directory of a local instruct model; empty: answers come in a file
+  std::string name = "judge";  // model that the requests name
+  std::int64_t batch = 16;     // prompts side by side
+};
+
 // Everything that a run can be told, with its one table of keys.
 class Configuration {
  public:
@@ -51,6 +58,7 @@ class Configuration {
   dictionary::Options dictionary;
   activations::Options activations;
   selection::Options selection;
+  JudgeOptions judge;
   erasure::Options erasure;
   evaluation::Options evaluation;
   relearning::Options relearning;

@@ -8,6 +8,8 @@
 #include "cluster/hash.hpp"
 #include "model/memory.hpp"
 #include "pipeline/needs.hpp"
+#include "stages/selection/general.hpp"
+#include "stages/selection/manual.hpp"
 
 namespace quench::pipeline {
 
@@ -66,6 +68,42 @@ std::vector<corpus::ConceptEntry> open_catalog(cluster::Communicator& world,
   return entries_from(json::parse(cluster::broadcast_string(world, 0, index)));
 }
 
+// selection.manual, checked whole.
+std::vector<selection::Decision> open_manual(const Configuration& configuration,
+                                             const std::vector<corpus::ConceptEntry>& concepts,
+                                             std::int64_t vocab) {
+  selection::ManualLimits limits{{}, configuration.dictionary.rank, vocab};
+  for (const auto& entry : concepts) {
+    limits.names.push_back({entry.name});
+    limits.names.back().insert(limits.names.back().end(), entry.aliases.begin(),
+                               entry.aliases.end());
+  }
+  return selection::read_manual(configuration.selection.manual, limits);
+}
+
+// What selection reads beside catalog and model.
+void open_selection(const Configuration& configuration, RunInputs& inputs, Problems& problems) {
+  const auto& options = configuration.selection;
+  if (options.method == "manual")
+    attempt(problems, "selection.manual", [&] {
+      inputs.manual = open_manual(configuration, inputs.concepts, inputs.model.config.vocab);
+    });
+  if (options.method == "judge" && !configuration.judge.model.empty())
+    attempt(problems, "judge.model", [&] { inputs.judge = open_model(configuration.judge.model); });
+  if (!options.frequencies.empty())
+    attempt(problems, "selection.frequencies",
+            [&] { selection::read_frequencies(options.frequencies); });
+}
+
+// Collective. Rank 0 reads.
+std::string hash_file(cluster::Communicator& world, const std::filesystem::path& file) {
+  std::string hash;
+  cluster::agree(world, [&] {
+    if (world.rank() == 0) hash = cluster::sha256_file(file);
+  });
+  return cluster::broadcast_string(world, 0, hash);
+}
+
 std::string hash_concepts(const std::vector<corpus::ConceptEntry>& concepts) {
   cluster::Sha256 hash;
   for (const auto& entry : concepts) hash.field(entry.hash);
@@ -90,13 +128,23 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
     });
   cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
 
-  RunInputs inputs{std::move(*directory), std::move(concepts), std::move(shared), {}};
+  RunInputs inputs{std::move(*directory), std::move(concepts), std::move(shared), {}, {}, {}};
+  open_selection(configuration, inputs, problems);
+  cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
   inputs.identity.configuration = configuration.table().values();
   for (const auto& [file, hash] : hash_model_files(world, inputs.model)) {
     inputs.identity.inputs["model/" + file] = hash;
   }
   inputs.identity.inputs["catalog/concepts"] = hash_concepts(inputs.concepts);
   inputs.identity.inputs["catalog/shared"] = inputs.shared.hash;
+  const auto& selection = configuration.selection;
+  if (selection.method == "manual")
+    inputs.identity.inputs["selection/manual"] = hash_file(world, selection.manual);
+  if (!selection.frequencies.empty())
+    inputs.identity.inputs["selection/frequencies"] = hash_file(world, selection.frequencies);
+  if (inputs.judge)
+    for (const auto& [file, hash] : hash_model_files(world, *inputs.judge))
+      inputs.identity.inputs["judge/" + file] = hash;
   return inputs;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "cluster/session.hpp"
@@ -16,6 +17,9 @@ struct RunInputs {
   std::vector<corpus::ConceptEntry>
       concepts;  // as chosen by corpus.concepts and corpus.max_concepts
   corpus::SharedText shared;
+  std::vector<selection::Decision>
+      manual;                           // of each concept; empty unless selection.method = manual
+  std::optional<ModelDirectory> judge;  // judge.model, where it is asked
   RunIdentity identity;
 };
 

@@ -1,29 +1,33 @@
-// inspect: one concept of a run. Starts no MPI, loads no weights.
+// inspect: one concept of a run, in a terminal or as JSON. Starts no MPI, loads no weights.
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
-#include <numeric>
 
-#include "cluster/store.hpp"
-#include "model/tokenizer.hpp"
 #include "pipeline/command_line.hpp"
-#include "pipeline/saved_run.hpp"
-#include "stages/dictionary/dictionary.hpp"
-#include "stages/erasure/grid.hpp"
-#include "stages/evaluation/evaluation.hpp"
+#include "pipeline/inspection.hpp"
 #include "stages/report/text_table.hpp"
-#include "stages/selection/selection.hpp"
 
 namespace quench::pipeline {
 
 namespace po = boost::program_options;
+using nlohmann::json;
+using report::TextTable;
 
 namespace {
 
-std::string fixed(double value, int decimals = 2) {
+std::string fixed(const json& value, int decimals = 2) {
+  if (!value.is_number()) return "–";
   char text[32];
-  std::snprintf(text, sizeof text, "%.*f", decimals, value);
+  std::snprintf(text, sizeof text, "%.*f", decimals, value.get<double>());
   return text;
+}
+
+std::string percent(const json& share) {
+  return share.is_number() ? fixed(100 * share.get<double>(), 0) + "%" : "–";
+}
+
+std::string interval(const json& estimate) {
+  return fixed(estimate[0]) + " [" + fixed(estimate[1]) + ", " + fixed(estimate[2]) + "]";
 }
 
 // One line of a token's text: what a terminal must not interpret is escaped.
@@ -41,153 +45,142 @@ std::string visible(const std::string& piece) {
   return "'" + out + "'";
 }
 
-// A concept of a run, with what is needed to show it.
-class Inspector {
- public:
-  Inspector(const SavedRun& run, const std::string& name, std::int64_t most)
-      : run_(run),
-        corpus_(run.file("corpus.h5")),
-        concept_(SavedRun::find(corpus_, name)),
-        tokenizer_(model::Tokenizer::from_file(run.model_directory() / "tokenizer.json")),
-        most_(most) {}
+std::string token(const json& item) { return visible(item["text"].get<std::string>()); }
 
-  void print() const {
-    std::cout << corpus_.name(concept_) << "\n  identity " << corpus_.hash(concept_).substr(0, 16)
-              << ", " << corpus_.frequencies(concept_).sentences << " sentences\n";
-    if (run_.has("baseline.h5")) print_knowledge();
-    if (run_.has("selection.h5")) print_selection();
-    if (run_.has("edits.h5")) print_cells();
-    if (run_.has("evaluation.h5")) print_scores();
+// The first `most` of a list, a line each by `add`; how many more there are.
+template <typename Add>
+void add_rows(const json& list, std::size_t most, TextTable& table, const Add& add) {
+  for (std::size_t i = 0; i < std::min(most, list.size()); ++i) add(list[i]);
+  std::cout << table.text();
+  if (list.size() > most)
+    std::cout << "... " << list.size() - most << " more (--tokens, --features, or --json)\n";
+}
+
+void print_features(const json& selection, std::size_t most) {
+  json selected = json::array(), others = json::array();
+  for (const auto& feature : selection["features"])
+    (feature["selected"] ? selected : others).push_back(feature);
+  const std::string key = selection["method"] == "ratio" ? "ratio" : "contrast";
+  const auto figure = [&](const json& f) { return f[key].is_number() ? f[key].get<double>() : 0; };
+  const auto higher = [&](const json& a, const json& b) { return figure(a) > figure(b); };
+  std::stable_sort(selected.begin(), selected.end(), higher);
+  std::stable_sort(others.begin(), others.end(), higher);
+  std::cout << "\nfeatures: " << selected.size() << " of " << selection["features"].size()
+            << " are the concept's own (method " << selection["method"].get<std::string>()
+            << "); then the next ones, which are not\n\n";
+  TextTable table({"strongest tokens", "feature", "contrast", "own share", "ratio", "why"});
+  const auto add = [&](const json& feature) {
+    std::string tokens;
+    for (std::size_t i = 0; i < std::min<std::size_t>(6, feature["tokens"].size()); ++i)
+      tokens += (i == 0 ? "" : " ") + feature["tokens"][i]["text"].get<std::string>();
+    table.add_row({tokens, std::to_string(feature["id"].get<int>()), fixed(feature["contrast"]),
+                   percent(feature["own_share"]),
+                   feature["ratio"].is_number() && feature["ratio"] > 1000
+                       ? "concept only"
+                       : fixed(feature["ratio"]),
+                   feature["why"].get<std::string>()});
+  };
+  for (const auto& feature : selected) add(feature);
+  table.add_row({});
+  add_rows(others, most, table, add);
+}
+
+void print_tokens(const json& selection, std::size_t most) {
+  std::cout << "\ntokens: " << selection["tokens"].size()
+            << " are edited; of row: norm of the edit at the chosen strength over the row's\n\n";
+  TextTable tokens({"token", "id", "z", "sentences", "of row"});
+  add_rows(selection["tokens"], most, tokens, [&](const json& item) {
+    tokens.add_row({token(item), item["id"].dump(), fixed(item["z"], 1), item["sentences"].dump(),
+                    percent(item.value("share_of_row", json()))});
+  });
+  std::cout << "\nvariants: " << selection["variants"].size()
+            << " more are edited, which the concept's sentences lack\n\n";
+  TextTable variants({"token", "id", "of", "found by", "of row"});
+  add_rows(selection["variants"], most, variants, [&](const json& item) {
+    variants.add_row({token(item), item["id"].dump(), token(item["stem"]),
+                      item["found_by"].get<std::string>() +
+                          (item.contains("cosine") ? " " + fixed(item["cosine"]) : ""),
+                      percent(item.value("share_of_row", json()))});
+  });
+  std::cout << "\nnear misses: tokens that are not edited\n\n";
+  TextTable misses({"token", "id", "z", "why"});
+  add_rows(selection["near_misses"], most, misses, [&](const json& item) {
+    misses.add_row(
+        {token(item), item["id"].dump(), fixed(item["z"], 1), item["why"].get<std::string>()});
+  });
+}
+
+void print_edit(const json& edit) {
+  TextTable table({"strength", "efficacy", "specificity", "coherence", "harmonic", "gates"});
+  for (const auto& cell : edit["cells"])
+    table.add_row({fixed(cell["strength"]) + (cell["strength"] == edit["strength"] ? " *" : ""),
+                   fixed(cell["efficacy"]), fixed(cell["specificity"]), fixed(cell["coherence"]),
+                   fixed(cell["harmonic"]), cell["passed"] ? "passed" : "failed"});
+  std::cout << "\nstatus " << edit["status"].get<std::string>() << ", strength "
+            << fixed(edit["strength"]) << " (* chosen; train split)\n\n"
+            << table.text();
+  if (edit["overlaps"].empty()) return;
+  std::cout << "\nin the joint edit, " << edit["shared"].size()
+            << " tokens are shared with concepts of other groups (shared_tokens = "
+            << edit["shared_tokens"].get<std::string>() << "), " << edit["dropped"].size()
+            << " of this concept's rows were dropped\n\n";
+  TextTable overlaps({"concept", "shared tokens", "cosine of the edits"});
+  for (const auto& pair : edit["overlaps"])
+    overlaps.add_row({pair["concept"], pair["tokens"].dump(), fixed(pair["cosine"])});
+  std::cout << overlaps.text();
+}
+
+void print_scores(const json& test) {
+  TextTable table({"test split", "alone", "jointly"});
+  for (std::size_t i = 0; i < test["alone"].size(); ++i)
+    table.add_row({test["alone"][i]["figure"], interval(test["alone"][i]["value"]),
+                   interval(test["joint"][i]["value"])});
+  std::cout << "\n" << table.text();
+}
+
+void print(const json& all, std::size_t tokens, std::size_t features) {
+  std::cout << all["concept"].get<std::string>() << "\n  identity "
+            << all["identity"].get<std::string>().substr(0, 16) << ", " << all["sentences"]
+            << " sentences\n";
+  if (all.contains("knowledge"))
+    std::cout << "  base margin " << interval(all["knowledge"]["margin"]) << ": "
+              << (all["knowledge"]["known"] ? "known to the model" : "not shown to be known")
+              << "\n";
+  if (all.contains("selection")) {
+    if (all["selection"]["alone"])
+      std::cout << "  contrasted with the neutral text and general word frequencies: the catalog "
+                   "has no other concept\n";
+    print_features(all["selection"], features);
+    print_tokens(all["selection"], tokens);
   }
-
- private:
-  std::string token(std::int32_t id) const {
-    return visible(tokenizer_.decode(std::vector<std::int32_t>{id}, false));
-  }
-
-  void print_knowledge() const {
-    const auto known = evaluation::read_knowledge(run_.file("baseline.h5"))[concept_];
-    std::cout << "  base margin " << fixed(known.margin.value) << " ["
-              << fixed(known.margin.interval.low) << ", " << fixed(known.margin.interval.high)
-              << "]: " << (known.known ? "known to the model" : "not shown to be known") << "\n";
-  }
-
-  void print_selection() const {
-    const cluster::StoreReader store(run_.file("selection.h5"), "selection", selection::schema);
-    const selection::Selection selection(run_.file("selection.h5"));
-    const auto selected = selection.selected(concept_);
-    const auto contrast = store.read<double>("features/contrast");
-    const auto counts = store.read<std::int64_t>("concepts/feature_count");
-    const auto first = std::accumulate(counts.begin(), counts.begin() + concept_, std::int64_t{0});
-    const auto factors = dictionary::Dictionaries(run_.file("dictionary.h5")).factors(concept_);
-    std::cout << "\nfeatures: " << selected.features.size() << " of " << factors.rank
-              << " are the concept's own; tokens: " << selected.tokens.size() << " are edited\n\n";
-    report::TextTable table({"feature", "contrast", "strongest tokens"});
-    for (const auto k : selected.features) {
-      table.add_row({std::to_string(k), fixed(contrast[first + k]), strongest(factors, k)});
-    }
-    std::cout << table.text() << "\nedited tokens, by z-score\n  ";
-    print_tokens(store);
-  }
-
-  std::string strongest(const Factors& factors, std::int64_t feature) const {
-    const auto m = factors.per_feature();
-    std::vector<std::int64_t> order(m);
-    std::iota(order.begin(), order.end(), feature * m);
-    std::ranges::sort(order, [&](auto a, auto b) {
-      return std::abs(factors.coefficients[a]) > std::abs(factors.coefficients[b]);
-    });
-    std::string text;
-    for (std::int64_t i = 0; i < std::min<std::int64_t>(8, m); ++i) {
-      text += (i == 0 ? "" : " ") + token(factors.tokens[factors.rows[order[i]]]);
-    }
-    return text;
-  }
-
-  void print_tokens(const cluster::StoreReader& store) const {
-    const cluster::Range row{concept_, concept_ + 1};
-    const auto ids = store.read_ragged<std::int32_t>("tokens/ids", row)[0];
-    const auto z = store.read_ragged<double>("tokens/z", row)[0];
-    std::vector<std::size_t> order(ids.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(order, [&](auto a, auto b) { return z[a] > z[b]; });
-    const auto shown = std::min<std::size_t>(order.size(), most_);
-    for (std::size_t i = 0; i < shown; ++i) {
-      std::cout << token(ids[order[i]]) << " " << fixed(z[order[i]], 1) << "  ";
-    }
-    if (shown < order.size()) std::cout << "... " << order.size() - shown << " more (--tokens)";
-    std::cout << "\n";
-  }
-
-  void print_cells() const {
-    const cluster::StoreReader store(run_.file("edits.h5"), "erasure", erasure::schema);
-    const erasure::Edits edits(run_.file("edits.h5"));
-    const auto concepts = store.read<std::int64_t>("cells/concept");
-    const auto strengths = store.read<double>("cells/strength");
-    const auto passed = store.read<std::uint8_t>("cells/passed");
-    const auto scores = store.read<double>("cells/scores");
-    const auto columns = std::ssize(erasure::cell_figures());
-    report::TextTable table(
-        {"strength", "efficacy", "specificity", "coherence", "harmonic", "gates"});
-    for (std::int64_t i = 0; i < std::ssize(concepts); ++i) {
-      if (concepts[i] != concept_) continue;
-      const double* row = scores.data() + i * columns;
-      table.add_row({fixed(strengths[i]) + (strengths[i] == edits.strength(concept_) ? " *" : ""),
-                     fixed(row[0]), fixed(row[1]), fixed(row[2]), fixed(row[6]),
-                     passed[i] ? "passed" : "failed"});
-    }
-    std::cout << "\nstatus " << edits.status(concept_) << ", strength "
-              << fixed(edits.strength(concept_)) << " (* chosen; train split)\n\n"
-              << table.text();
-  }
-
-  void print_scores() const {
-    const cluster::StoreReader store(run_.file("evaluation.h5"), "evaluation", evaluation::schema);
-    report::TextTable table({"test split", "alone", "jointly"});
-    const auto read = [&](const char* name) {
-      return evaluation::from_row(
-          store.read_rows<double>(name, cluster::Range{concept_, concept_ + 1}));
-    };
-    const auto alone = read("alone/scores");
-    const auto joint = read("joint/scores");
-    const auto cell = [](const Estimate& e) {
-      return fixed(e.value) + " [" + fixed(e.interval.low) + ", " + fixed(e.interval.high) + "]";
-    };
-    std::vector<std::string> alone_cells;
-    evaluation::Scores::for_each(
-        alone, [&](const auto&, const Estimate& e) { alone_cells.push_back(cell(e)); });
-    std::size_t i = 0;
-    evaluation::Scores::for_each(joint, [&](const std::string& name, const Estimate& e) {
-      table.add_row({name, alone_cells[i++], cell(e)});
-    });
-    std::cout << "\n" << table.text();
-  }
-
-  const SavedRun& run_;
-  corpus::Corpus corpus_;
-  std::int64_t concept_;
-  model::Tokenizer tokenizer_;
-  std::int64_t most_;
-};
+  if (all.contains("edit")) print_edit(all["edit"]);
+  if (all.contains("test")) print_scores(all["test"]);
+}
 
 }  // namespace
 
 ExitCode inspect_command(const Words& words) {
-  CommandLine line{"quench inspect RUN --concept NAME",
-                   "What a run found and did for one concept: features and their tokens, edited "
-                   "tokens with\nz-scores, the grid over the strength, and the figures on the test "
-                   "split.",
+  CommandLine line{"quench inspect RUN --concept NAME [--json]",
+                   "What a run found and did for one concept: features with their tokens and why "
+                   "they were\nselected or not, edited tokens and by how much, variants, near "
+                   "misses, the grid over the\nstrength, and the figures on the test split.",
                    {},
                    {}};
   line.options.add_options()("run", po::value<std::string>()->required(), "run directory")(
       "concept", po::value<std::string>()->required(), "name or alias")(
-      "tokens", po::value<std::int64_t>()->default_value(40), "edited tokens shown at most");
+      "tokens", po::value<std::size_t>()->default_value(40), "tokens of a list shown at most")(
+      "features", po::value<std::size_t>()->default_value(5),
+      "features shown at most that are not the concept's own")(
+      "json", "everything, as one JSON object (docs/guide.md)");
   line.positional.add("run", 1);
   const auto values = line.parse(words);
   if (!values) return ExitCode::done;
   const SavedRun run((*values)["run"].as<std::string>());
-  Inspector(run, (*values)["concept"].as<std::string>(), (*values)["tokens"].as<std::int64_t>())
-      .print();
+  const auto all = inspect_concept(run, (*values)["concept"].as<std::string>());
+  if (values->contains("json"))
+    std::cout << all.dump(1, ' ', false, json::error_handler_t::replace) << "\n";
+  else
+    print(all, (*values)["tokens"].as<std::size_t>(), (*values)["features"].as<std::size_t>());
   return ExitCode::done;
 }
 

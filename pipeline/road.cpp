@@ -7,7 +7,10 @@
 #include "cluster/log.hpp"
 #include "cluster/store.hpp"
 #include "model/export.hpp"
+#include "pipeline/embedding_rows.hpp"
+#include "pipeline/judge.hpp"
 #include "stages/evaluation/judge.hpp"
+#include "stages/selection/general.hpp"
 
 namespace quench::pipeline {
 
@@ -131,20 +134,49 @@ void Road::factorise_activations() {
   });
 }
 
+selection::Inputs Road::selection_inputs() const {
+  selection::Inputs in;
+  in.concepts = corpus_->concepts();
+  in.vocab = model_->config.vocab;
+  in.frequencies = [&](std::int64_t c) { return corpus_->frequencies(c); };
+  in.neutral = corpus_->neutral_frequencies();
+  in.names = [&](std::int64_t c) {
+    auto names = corpus_->aliases(c);
+    names.insert(names.begin(), corpus_->name(c));
+    return names;
+  };
+  in.concept_hash = concept_hash();
+  in.factors = [&](std::int64_t c) { return dictionaries_->factors(c); };
+  add_token_texts(inputs_.model.tokenizer, in);
+  in.general = [&](std::int64_t sentences) {
+    return selection::general_frequencies(
+        selection::read_frequencies(configuration_.selection.frequencies),
+        [&](const std::string& text) { return inputs_.model.tokenizer.encode(text); }, sentences);
+  };
+  in.neighbours = [&](std::span<const std::int32_t> tokens, double cosine) {
+    return neighbours_of(model_->weights.embedding, tokens, cosine);
+  };
+  in.manual = [&](std::int64_t c) { return inputs_.manual.at(c); };
+  in.judged = [&](std::int64_t c) { return judged_.at(c); };
+  return in;
+}
+
+void Road::ask_judge() {
+  if (configuration_.selection.method != "judge") return;
+  const auto timer = context_.timers.scope("stage/judge");
+  Judge judge(configuration_, context_, inputs_, model_->base);
+  const auto in = selection_inputs();
+  judged_ = judge.ask(in);
+  // What the answers say decides the selection, and all that follows.
+  auto identity = inputs_.identity;
+  identity.inputs["selection/answers"] = judge.answers_hash();
+  hashes_ = stage_hashes(configuration_, identity);
+}
+
 void Road::make_selection() {
+  ask_judge();
   stage("selection", "selection.h5", selection::schema, hashes_.selection, [&] {
-    selection::Inputs in;
-    in.concepts = corpus_->concepts();
-    in.vocab = model_->config.vocab;
-    in.frequencies = [&](std::int64_t c) { return corpus_->frequencies(c); };
-    in.neutral = corpus_->neutral_frequencies();
-    in.names = [&](std::int64_t c) {
-      auto names = corpus_->aliases(c);
-      names.insert(names.begin(), corpus_->name(c));
-      return names;
-    };
-    in.concept_hash = concept_hash();
-    in.factors = [&](std::int64_t c) { return dictionaries_->factors(c); };
+    auto in = selection_inputs();
     in.inputs_hash = hashes_.selection;
     in.run_id = directory_.run_id();
     selection::run(in, configuration_.selection, context_);
@@ -181,6 +213,19 @@ void Road::measure_baseline() {
                   configuration_.erasure.min_general);
 }
 
+erasure::Refit Road::refit(std::int64_t concept_index) const {
+  const auto& embedding = model_->weights.embedding;
+  const cluster::StoreReader dictionary(path("dictionary.h5"), "dictionary", dictionary::schema);
+  const auto ridge = dictionary.read<double>("dictionaries/ridge");
+  const bool joint = dictionary.number_attribute("/", "joint") != 0;
+  return {.selected = configuration_.selection.refit,
+          .ridge = ridge.at(joint ? 0 : concept_index),
+          .row = [&embedding](std::int32_t token) {
+            const auto width = static_cast<std::size_t>(embedding.size(1));
+            return std::span(embedding.const_data_ptr<float>() + token * width, width);
+          }};
+}
+
 void Road::erase() {
   stage("erasure", "edits.h5", erasure::schema, hashes_.erasure, [&] {
     erasure::Inputs in;
@@ -188,6 +233,8 @@ void Road::erase() {
     in.concept_hash = concept_hash();
     in.factors = [&](std::int64_t c) { return dictionaries_->factors(c); };
     in.selected = [&](std::int64_t c) { return selection_->selected(c); };
+    in.group = [&](std::int64_t c) { return selection_->group(c); };
+    in.refit = [&](std::int64_t c) { return refit(c); };
     for (const auto& knowledge : knowledge_) in.known.push_back(knowledge.known);
     in.scale = model_->config.embedding_scale;
     in.score_alone = [&](auto& group, std::int64_t c, const auto& edit, double strength) {

@@ -39,6 +39,10 @@ class Road {
   void make_corpus();
   void make_dictionary();
   void factorise_activations();
+  selection::Inputs selection_inputs() const;
+  // The judge's word on every feature, where it is asked. Throws Error of code waiting on all ranks
+  // while its answers are missing.
+  void ask_judge();
   void make_selection();
   void load_model();
   void measure_baseline();
@@ -49,6 +53,7 @@ class Road {
   void judge();
 
   evaluation::ProbeSource probe_source() const;
+  erasure::Refit refit(std::int64_t concept_index) const;
   std::vector<std::int64_t> attacked(const erasure::Edits& edits) const;
   model::Transformer joint_model(const erasure::Edits& edits) const;
   std::function<std::string(std::int64_t)> concept_hash() const {
@@ -65,6 +70,7 @@ class Road {
 
   std::optional<corpus::Corpus> corpus_;
   std::optional<dictionary::Dictionaries> dictionaries_;
+  std::vector<std::vector<selection::Judgement>> judged_;  // of each concept's features
   std::optional<selection::Selection> selection_;
   model::SharedWeights weights_;
   std::optional<LoadedModel> model_;

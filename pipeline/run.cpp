@@ -51,7 +51,9 @@ void start_rank_log(cluster::Communicator& world, const std::filesystem::path& r
 // What ended the run is to be told, not that a full disk has no room for a note of it.
 void note_early_end(RunDirectory& directory, cluster::Session& session, const Error& error) {
   try {
-    directory.finish(session, std::string("ended early: ") + error.what());
+    const bool waiting = error.code() == ExitCode::waiting;
+    directory.finish(session,
+                     (waiting ? "waiting: " : "ended early: ") + std::string(error.what()));
   } catch (const DataError&) {
     cluster::log_warning("manifest.json could not be brought up to date");
   }

@@ -139,7 +139,9 @@ bool decides_results(const std::string& key) {
       "run.device",       "run.watchdog",
       "dictionary.batch", "dictionary.checkpoint",
       "run.time_limit",   "run.baseline_cache",
-      "run.model",        "run.catalog"};  // the latter two by hashes
+      "judge.batch",      "run.model",
+      "run.catalog",      "judge.model",
+      "selection.manual", "selection.frequencies"};  // from run.model on by hashes
   return !free.contains(key);
 }
 

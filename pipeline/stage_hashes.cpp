@@ -39,7 +39,9 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
                                                  {"dictionary.batch", "dictionary.checkpoint"})});
   hashes.activations =
       hash_of({"activations", hashes.corpus, hashes.model, options({"activations."})});
-  hashes.selection = hash_of({"selection", hashes.dictionary, options({"selection."})});
+  hashes.selection = hash_of({"selection", hashes.dictionary, hash_inputs(identity, "selection/"),
+                              configuration.table().fingerprint(
+                                  {"selection."}, {"selection.manual", "selection.frequencies"})});
   hashes.baseline = hash_of({"baseline", hashes.corpus, hashes.model, measuring});
   hashes.erasure =
       hash_of({"erasure", hashes.selection, hashes.baseline, options({"erasure."}), scoring});

@@ -74,10 +74,18 @@ struct NeuronFeatures {
   std::int64_t rank() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
 };
 
+// A token that the concept's sentences happen not to hold, beside a selected one: it has no
+// coefficients, and is edited by the features of its stem.
+struct Variant {
+  std::int32_t token = 0, stem = 0;
+  friend bool operator==(const Variant&, const Variant&) = default;
+};
+
 // The features and tokens that are a concept's own.
 struct Selected {
   std::vector<std::int32_t> features;  // ascending
   std::vector<std::int32_t> tokens;  // ids, ascending; each has a coefficient in a selected feature
+  std::vector<Variant> variants = {};  // by token, ascending; stems are among `tokens`
 };
 
 struct Interval {

@@ -18,6 +18,9 @@ struct JointResult {
   std::vector<CellScores> scores;  // mean over edited concepts
   double factor = 0;
   std::string status = "nothing_to_do";  // ok, gated, nothing_to_do
+  std::vector<std::int64_t> edited;      // concepts that take part
+  Joint combined;                        // at their own strengths, by the rule for shared tokens
+  std::vector<Overlap> overlaps;         // between concepts
 };
 
 std::string key_of(const std::vector<std::string>& parts) {
@@ -65,12 +68,12 @@ class Run {
   // The factors in order until one passes the joint gates.
   JointResult back_off(const cluster::TaskResults& results) {
     JointResult joint;
-    const auto edited = edited_concepts(results);
-    if (edited.empty()) return joint;
-    const auto edit = joint_edit(results, edited);
+    joint.edited = edited_concepts(results);
+    if (joint.edited.empty()) return joint;
+    join(results, joint);
     joint.status = "gated";
     for (const double factor : options_.back_off) {
-      const auto scores = score_factor(edited, edit, factor);
+      const auto scores = score_factor(joint.edited, joint.combined.edit, factor);
       joint.factors.push_back(factor);
       joint.scores.push_back(scores);
       if (scores.general_left < options_.joint_min_general ||
@@ -97,16 +100,18 @@ class Run {
     return edited;
   }
 
-  model::RowDeltas joint_edit(const cluster::TaskResults& results,
-                              const std::vector<std::int64_t>& edited) const {
-    std::vector<model::RowDeltas> edits;
-    std::vector<double> strengths;
-    for (const auto c : edited) {
+  void join(const cluster::TaskResults& results, JointResult& joint) const {
+    std::vector<Share> shares;
+    for (const auto c : joint.edited) {
       auto result = unpack(results.read(c));
-      edits.push_back(std::move(result.edit));
-      strengths.push_back(result.strength);
+      shares.push_back({std::move(result.edit), result.strength, inputs_.group(c)});
     }
-    return combine(edits, strengths, options_.shared_tokens);
+    joint.combined = combine(shares, options_.shared_tokens);
+    joint.overlaps = overlaps(shares);
+    for (auto& pair : joint.overlaps) {
+      pair.first = joint.edited[pair.first];
+      pair.second = joint.edited[pair.second];
+    }
   }
 
   CellScores score_factor(const std::vector<std::int64_t>& edited, const model::RowDeltas& edit,
@@ -136,6 +141,7 @@ class Run {
 
   void write(const cluster::TaskResults& results, const JointResult& joint);
   void write_joint(cluster::StoreWriter& store, const JointResult& joint);
+  void write_collisions(cluster::StoreWriter& store, const JointResult& joint);
 
   const Inputs& inputs_;
   const Options& options_;
@@ -145,9 +151,11 @@ class Run {
 // This rank's rows of edits.h5.
 struct LocalRows {
   std::vector<std::vector<std::int32_t>> tokens;
-  std::vector<std::vector<float>> values;
+  std::vector<std::vector<float>> values, row_norms;
+  std::vector<std::vector<std::uint8_t>> is_variant;
   std::vector<double> strength;
   std::vector<std::string> status;
+  std::vector<std::int64_t> group;
   std::vector<std::int64_t> cell_concept;
   std::vector<double> cell_strength, cell_scores;
   std::vector<std::uint8_t> cell_passed;
@@ -157,6 +165,8 @@ struct LocalRows {
     width = std::max(width, result.edit.width);
     tokens.push_back(std::move(result.edit.ids));
     values.push_back(std::move(result.edit.values));
+    is_variant.push_back(std::move(result.is_variant));
+    row_norms.push_back(std::move(result.row_norms));
     strength.push_back(result.strength);
     status.push_back(result.status);
     for (const auto& cell : result.cells) {
@@ -177,6 +187,7 @@ void Run::write(const cluster::TaskResults& results, const JointResult& joint) {
       ConceptResult failed;
       failed.status = "failed";
       rows.add(c, results.failure(c).empty() ? unpack(results.read(c)) : failed);
+      rows.group.push_back(inputs_.group(c));
     }
   });
   const auto width = cluster::all_reduce_value(world, rows.width, cluster::Op::max);
@@ -187,6 +198,10 @@ void Run::write(const cluster::TaskResults& results, const JointResult& joint) {
   store.write_ragged<std::int32_t>("edits/tokens", rows.tokens, {{"concept", "token"}, ""});
   store.write_ragged<float>("edits/values", rows.values,
                             {{"concept", "token x width"}, "stored embedding units, to subtract"});
+  store.write_ragged<std::uint8_t>("edits/is_variant", rows.is_variant, {{"concept", "token"}, ""});
+  store.write_ragged<float>("edits/row_norms", rows.row_norms,
+                            {{"concept", "token"}, "stored embedding units"});
+  store.write_rows<std::int64_t>("edits/group", rows.group, {}, {{"concept"}, ""});
   store.write_rows<double>("edits/strength", rows.strength, {}, {{"concept"}, ""});
   store.write_strings("edits/status", rows.status, {{"concept"}, ""});
   store.write_rows<std::int64_t>("cells/concept", rows.cell_concept, {}, {{"cell"}, ""});
@@ -194,6 +209,7 @@ void Run::write(const cluster::TaskResults& results, const JointResult& joint) {
   store.write_rows<std::uint8_t>("cells/passed", rows.cell_passed, {}, {{"cell"}, ""});
   store.write_rows<double>("cells/scores", rows.cell_scores, figures, {{"cell", "figure"}, ""});
   write_joint(store, joint);
+  write_collisions(store, joint);
   store.attribute("/", "width", width);
   store.attribute("/", "failures", results.failures());
   store.finish();
@@ -216,6 +232,31 @@ void Run::write_joint(cluster::StoreWriter& store, const JointResult& joint) {
   store.attribute("/", "shared_tokens", options_.shared_tokens);
 }
 
+// Rows of all concepts, and pairs, are written by rank 0.
+void Run::write_collisions(cluster::StoreWriter& store, const JointResult& joint) {
+  const bool root = context_.is_root();
+  const auto rows = root ? inputs_.concepts : 0;
+  std::vector<std::vector<std::int32_t>> shared(rows), dropped(rows);
+  for (std::size_t i = 0; root && i < joint.edited.size(); ++i) {
+    shared[joint.edited[i]] = joint.combined.shared[i];
+    dropped[joint.edited[i]] = joint.combined.dropped[i];
+  }
+  std::vector<std::int64_t> first, second, tokens;
+  std::vector<double> cosine;
+  for (std::size_t i = 0; root && i < joint.overlaps.size(); ++i) {
+    first.push_back(joint.overlaps[i].first);
+    second.push_back(joint.overlaps[i].second);
+    tokens.push_back(joint.overlaps[i].tokens);
+    cosine.push_back(joint.overlaps[i].cosine);
+  }
+  store.write_ragged<std::int32_t>("edits/shared", shared, {{"concept", "token"}, ""});
+  store.write_ragged<std::int32_t>("edits/dropped", dropped, {{"concept", "token"}, ""});
+  store.write_rows<std::int64_t>("overlaps/first", first, {}, {{"pair"}, ""});
+  store.write_rows<std::int64_t>("overlaps/second", second, {}, {{"pair"}, ""});
+  store.write_rows<std::int64_t>("overlaps/tokens", tokens, {}, {{"pair"}, ""});
+  store.write_rows<double>("overlaps/cosine", cosine, {}, {{"pair"}, ""});
+}
+
 }  // namespace
 
 void describe(Options& options, OptionTable& table) {
@@ -232,10 +273,11 @@ void describe(Options& options, OptionTable& table) {
             "gate of the joint edit: least share of the general questions' figure", {0, 1});
   table.add("erasure.joint_min_coherence", options.joint_min_coherence,
             "gate of the joint edit: least coherence", {0, 1});
-  table.add_choice(
-      "erasure.shared_tokens", options.shared_tokens,
-      "a token that several concepts edit gets the sum of the edits, or the strongest only",
-      {"sum", "strongest"});
+  table.add_choice("erasure.shared_tokens", options.shared_tokens,
+                   "a token that several concepts edit, near-duplicates apart, gets the sum of "
+                   "their edits (edit), "
+                   "the strongest only, or none (skip)",
+                   {"edit", "strongest", "skip"});
 }
 
 Edits run(const Inputs& inputs, const Options& options, cluster::Context& context) {

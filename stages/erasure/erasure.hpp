@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace quench::erasure {
 
 // Version of the layout of this stage's file. The file's root carries the number attribute
 // "failures": tasks that failed.
-inline constexpr std::int64_t schema = 1;
+inline constexpr std::int64_t schema = 2;
 
 struct Options {
   std::vector<double> strengths = {0.5, 1,  2, 5,
@@ -28,8 +29,8 @@ struct Options {
       1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1};  // common factors tried for the joint edit, in order
   double joint_min_general = 0.9;
   double joint_min_coherence = 0.9;
-  std::string shared_tokens =
-      "sum";  // a token edited by several concepts: sum of the edits | strongest (longest one only)
+  std::string shared_tokens = "edit";  // a token that concepts of several groups edit: edit (sum of
+                                       // the edits) | strongest (longest one only) | skip (none)
 };
 void describe(Options& options, OptionTable& table);  // keys erasure.*
 
@@ -41,11 +42,21 @@ struct CellScores {
   std::int64_t reused = 0, measured = 0;
 };
 
+// What coefficients are solved again with.
+struct Refit {
+  bool selected = false;  // those of selected tokens too, not of variants alone
+  double ridge = 1e-4;    // of the fit
+  // A row of the input embedding, as stored.
+  std::function<std::span<const float>(std::int32_t)> row;
+};
+
 struct Inputs {
   std::int64_t concepts = 0;
   std::function<std::string(std::int64_t)> concept_hash;
   std::function<Factors(std::int64_t)> factors;
   std::function<Selected(std::int64_t)> selected;
+  std::function<std::int64_t(std::int64_t)> group;  // near-duplicates: shared tokens are no dispute
+  std::function<Refit(std::int64_t)> refit;
   std::vector<bool> known;  // the base model knows the concept; others are not edited
   double scale = 1;         // embedding scale
   // Scores a concept's own edit at a strength. Collective over the group. Not a sibling's header:
@@ -62,13 +73,38 @@ struct Inputs {
 };
 
 // c_i = sum over selected features of G_ik f_k for each selected token, in stored units
-// (methods 5.2, divided by the embedding scale).
-model::RowDeltas unit_edit(const Factors& factors, const Selected& selected, double scale);
+// (methods 5.2, divided by the embedding scale). G_ik is the fit's, or with Refit::selected solved
+// again: the ridge regression of the token's row on the features of its support, F fixed. A variant
+// takes the support of its stem, and its own row.
+model::RowDeltas unit_edit(const Factors& factors, const Selected& selected, double scale,
+                           const Refit& refit);
 
+// One concept's part in a joint edit.
+struct Share {
+  model::RowDeltas edit;  // unit strength
+  double strength = 0;    // 0: takes no part
+  std::int64_t group = 0;
+};
+struct Joint {
+  model::RowDeltas edit;
+  // Of each share: tokens that a concept of another group edits too, and those of them whose edit
+  // the rule dropped (ids, ascending).
+  std::vector<std::vector<std::int32_t>> shared, dropped;
+};
 // The joint edit: each concept's unit edit at its strength, combined by the rule for shared tokens.
-// Depends on the set, so it is replayed from the stored edits.
-model::RowDeltas combine(std::span<const model::RowDeltas> edits, std::span<const double> strengths,
-                         const std::string& rule);
+// Within a group edits of a token always add up (strongest: the longest counts). Depends on the
+// set, so it is replayed from the stored edits.
+Joint combine(std::span<const Share> shares, const std::string& rule);
+
+// Two concepts that edit some of the same tokens.
+struct Overlap {
+  std::int64_t first = 0, second = 0;  // first < second
+  std::int64_t tokens = 0;             // that both edit
+  double cosine = 0;                   // of the two edits, over all rows
+  friend bool operator==(const Overlap&, const Overlap&) = default;
+};
+// All such pairs, in order.
+std::vector<Overlap> overlaps(std::span<const Share> shares);
 
 // Reads edits.h5.
 class Edits {
@@ -90,6 +126,7 @@ class Edits {
   std::string rule_;
   std::vector<double> strengths_;
   std::vector<std::string> status_;
+  std::vector<std::int64_t> groups_;
 };
 
 // Collective over the world. Writes run_directory/edits.h5: edits, chosen strengths, every cell's

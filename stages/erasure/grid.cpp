@@ -1,6 +1,7 @@
 #include "stages/erasure/grid.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace quench::erasure {
@@ -8,6 +9,20 @@ namespace quench::erasure {
 using nlohmann::json;
 
 namespace {
+
+// The concept's edit with what a reader wants to know of its rows.
+ConceptResult edited(const Inputs& inputs, std::int64_t concept_index, const Selected& selected) {
+  ConceptResult result;
+  const auto refit = inputs.refit(concept_index);
+  result.edit = unit_edit(inputs.factors(concept_index), selected, inputs.scale, refit);
+  for (const auto token : result.edit.ids) {
+    result.is_variant.push_back(std::ranges::binary_search(selected.tokens, token) ? 0 : 1);
+    double squares = 0;
+    for (const float x : refit.row(token)) squares += static_cast<double>(x) * x;
+    result.row_norms.push_back(static_cast<float>(std::sqrt(squares)));
+  }
+  return result;
+}
 
 bool passes(const CellScores& scores, const Options& options) {
   // A comparison with NaN is false: what cannot be measured stops nothing that a gate was set for.
@@ -28,9 +43,8 @@ const Cell* best_cell(const std::vector<Cell>& cells) {
 
 ConceptResult search(const Inputs& inputs, const Options& options, cluster::Communicator& group,
                      std::int64_t concept_index) {
-  ConceptResult result;
   const auto selected = inputs.selected(concept_index);
-  result.edit = unit_edit(inputs.factors(concept_index), selected, inputs.scale);
+  auto result = edited(inputs, concept_index, selected);
   if (selected.features.empty() || selected.tokens.empty()) {
     result.status = "no_features";
     return result;
@@ -89,7 +103,7 @@ std::string pack(const ConceptResult& result) {
     cells.push_back({cell.strength, to_row(cell.scores), cell.passed});
   }
   const json record = {result.edit.width, result.edit.ids, result.edit.values, cells,
-                       result.strength,   result.status};
+                       result.strength,   result.status,   result.is_variant,  result.row_norms};
   const auto bytes = json::to_cbor(record);
   return {bytes.begin(), bytes.end()};
 }
@@ -101,6 +115,8 @@ ConceptResult unpack(const std::string& bytes) {
   for (const auto& cell : record[3]) result.cells.push_back({cell[0], from_row(cell[1]), cell[2]});
   result.strength = record[4];
   result.status = record[5];
+  result.is_variant = record[6].get<std::vector<std::uint8_t>>();
+  result.row_norms = record[7].get<std::vector<float>>();
   return result;
 }
 

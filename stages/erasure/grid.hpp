@@ -16,7 +16,9 @@ struct Cell {
 
 // A concept's edit and what the grid found.
 struct ConceptResult {
-  model::RowDeltas edit;  // unit strength
+  model::RowDeltas edit;                 // unit strength
+  std::vector<std::uint8_t> is_variant;  // of each row of the edit
+  std::vector<float> row_norms;          // of the embedding rows as stored
   std::vector<Cell> cells;
   double strength = 0;  // chosen; 0: not edited
   std::string status;   // ok, no_features, unknown_to_model, gated

@@ -50,7 +50,8 @@ void add_quadruple(std::vector<std::string>& header, const std::string& name) {
 }
 
 std::string concepts_csv(const json& document) {
-  std::vector<std::string> header = {"concept", "status", "strength", "tokens", "features"},
+  std::vector<std::string> header = {"concept",  "status",   "strength", "tokens",
+                                     "features", "variants", "shared",   "dropped"},
                            figures;
   for (const auto& item : document["concepts"]) {
     if (!item.contains("joint")) continue;
@@ -64,8 +65,10 @@ std::string concepts_csv(const json& document) {
   }
   Csv csv(header);
   for (const auto& item : document["concepts"]) {
-    for (const char* key : {"name", "status", "strength", "token_count", "feature_count"})
+    for (const char* key : {"name", "status", "strength", "token_count", "feature_count",
+                            "variant_count", "shared_count"})
       csv.add(item.value(key, json()));
+    csv.add(item.contains("dropped") ? json(item["dropped"].size()) : json());
     for (const char* which : {"joint", "alone"}) {
       const auto scores = item.value(which, json());
       for (const auto& name : figures) csv.add_estimate(scores, name, 4);
@@ -142,6 +145,18 @@ std::string tokens_csv(const json& document) {
   return csv.text();
 }
 
+std::string overlaps_csv(const json& document) {
+  Csv csv({"concept", "other", "tokens", "cosine"});
+  for (const auto& pair : document.value("overlaps", json::array())) {
+    for (const int end : {0, 1})
+      csv.add(document["concepts"][pair[end].get<std::size_t>()]["name"]);
+    csv.add(pair[2]);
+    csv.add(pair[3]);
+    csv.end_row();
+  }
+  return csv.text();
+}
+
 std::string collisions_csv(const json& document) {
   Csv csv({"token", "concept"});
   for (const auto& collision : document.value("collisions", json::array())) {
@@ -168,7 +183,8 @@ std::string csv_cell(const std::string& text) {
 std::vector<CsvFile> csv_files(const json& document) {
   return {{"concepts.csv", concepts_csv(document)}, {"cells.csv", cells_csv(document)},
           {"curve.csv", curve_csv(document)},       {"relearning.csv", relearning_csv(document)},
-          {"tokens.csv", tokens_csv(document)},     {"collisions.csv", collisions_csv(document)}};
+          {"tokens.csv", tokens_csv(document)},     {"collisions.csv", collisions_csv(document)},
+          {"overlaps.csv", overlaps_csv(document)}};
 }
 
 }  // namespace quench::report

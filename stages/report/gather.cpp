@@ -22,7 +22,9 @@ namespace {
 
 constexpr std::int64_t schema = 1;             // of the stage files read here,
 constexpr std::int64_t corpus_schema = 2;      // of corpus.h5,
-constexpr std::int64_t evaluation_schema = 2;  // and of baseline.h5 and evaluation.h5
+constexpr std::int64_t evaluation_schema = 2;  // of baseline.h5 and evaluation.h5,
+constexpr std::int64_t selection_schema = 2;   // of selection.h5,
+constexpr std::int64_t edits_schema = 2;       // and of edits.h5
 constexpr std::int64_t most_tokens = 200;      // edited tokens shown of a concept
 constexpr std::int64_t most_features = 25;     // selected features shown of a concept
 constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
@@ -74,8 +76,9 @@ class Gatherer {
     if (const auto store = open("baseline.h5", "baseline", evaluation_schema))
       add_knowledge(*store);
     if (const auto store = open("dictionary.h5", "dictionary")) add_dictionary(*store);
-    if (const auto store = open("selection.h5", "selection")) add_selection(*store);
-    if (const auto store = open("edits.h5", "erasure")) add_edits(*store);
+    if (const auto store = open("selection.h5", "selection", selection_schema))
+      add_selection(*store);
+    if (const auto store = open("edits.h5", "erasure", edits_schema)) add_edits(*store);
     if (const auto store = open("evaluation.h5", "evaluation", evaluation_schema))
       add_evaluation(*store);
     if (const auto store = open("relearning.h5", "relearning")) add_relearning(*store);
@@ -159,8 +162,27 @@ class Gatherer {
       of(c)["tokens"] = tokens;
       of(c)["token_count"] = ids[c].size();
     }
+    add_variants(store);
     add_features(store);
     add_collisions(store);
+  }
+
+  void add_variants(const StoreReader& store) {
+    const auto ids = store.read_ragged<std::int32_t>("variants/ids");
+    const auto stems = store.read_ragged<std::int32_t>("variants/stems");
+    const auto alone = store.read<std::uint8_t>("concepts/alone");
+    for (std::int64_t c = 0; c < count_; ++c) {
+      json variants = json::array();
+      for (std::size_t i = 0; i < std::min<std::size_t>(ids[c].size(), most_tokens); ++i)
+        variants.push_back({token(ids[c][i]), token(stems[c][i])});
+      of(c)["variants"] = variants;
+      of(c)["variant_count"] = ids[c].size();
+      of(c)["contrasted_alone"] = alone[c] != 0;
+    }
+    const auto judged = store.read<std::uint8_t>("features/judged");
+    constexpr std::uint8_t not_asked = 0, missing = 3;  // selection.h5
+    const auto asked = std::ssize(judged) - std::ranges::count(judged, not_asked);
+    document_["judge"] = {{"asked", asked}, {"missing", std::ranges::count(judged, missing)}};
   }
 
   void add_features(const StoreReader& store) {
@@ -251,6 +273,30 @@ class Gatherer {
       of(concepts[i])["cells"].push_back(std::move(cell));
     }
     add_back_off(store, names);
+    add_overlaps(store);
+  }
+
+  // What concepts do to each other's edits.
+  void add_overlaps(const StoreReader& store) {
+    const auto shared = store.read_ragged<std::int32_t>("edits/shared");
+    const auto dropped = store.read_ragged<std::int32_t>("edits/dropped");
+    for (std::int64_t c = 0; c < count_; ++c) {
+      of(c)["shared_count"] = shared[c].size();
+      of(c)["dropped"] = json::array();
+      for (const auto id : dropped[c]) of(c)["dropped"].push_back(token(id));
+    }
+    const auto first = store.read<std::int64_t>("overlaps/first");
+    const auto second = store.read<std::int64_t>("overlaps/second");
+    const auto tokens = store.read<std::int64_t>("overlaps/tokens");
+    const auto cosine = store.read<double>("overlaps/cosine");
+    std::vector<std::size_t> order(first.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, [&](auto a, auto b) { return tokens[a] > tokens[b]; });
+    document_["overlaps"] = json::array();
+    for (const auto i : order) {
+      if (std::ssize(document_["overlaps"]) == most_collisions) break;
+      document_["overlaps"].push_back({first[i], second[i], tokens[i], number(cosine[i])});
+    }
   }
 
   static json cell_of(const std::vector<std::string>& names, std::span<const double> row) {

@@ -2,14 +2,7 @@
 
 #include <string_view>
 
-// The files of the page, taken into the program at build time; the assembler's .incbin needs no
-// copy of them in a source.
-#define QUENCH_EMBED(symbol, path)                                              \
-  asm(".section .rodata\n" #symbol "_begin: .incbin \"" path "\"\n" #symbol     \
-      "_end: .byte 0\n.previous\n");                                            \
-  extern "C" const char symbol##_begin[], symbol##_end[];                       \
-  extern "C" const char symbol##_begin[] __attribute__((visibility("hidden"))); \
-  extern "C" const char symbol##_end[] __attribute__((visibility("hidden")))
+#include "cluster/embedded_file.hpp"
 
 QUENCH_EMBED(quench_page_html, QUENCH_PAGE_DIR "/page.html");
 QUENCH_EMBED(quench_page_css, QUENCH_PAGE_DIR "/page.css");

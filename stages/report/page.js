@@ -236,7 +236,9 @@ function choose(index) {
   $('chosen').value = index;
   const margin = c.base_margin;
   $('closer-facts').textContent = [`${statusText[c.status] || c.status || 'in progress'}`, isNumber(c.strength) && c.strength > 0 && `strength ${c.strength}`,
-    isNumber(c.token_count) && `${c.token_count} tokens edited, ${c.feature_count} features`,
+    isNumber(c.token_count) && `${c.token_count} tokens edited, ${c.feature_count} features`, c.variant_count > 0 && `${c.variant_count} variants of them (${c.variants.slice(0, 8).map(v => v[0].trim()).join(', ')})`,
+    c.contrasted_alone && 'contrasted with neutral text and general word frequencies alone',
+    c.dropped && c.dropped.length > 0 && `${c.dropped.length} of its rows dropped in the joint edit`,
     margin && `untouched model's margin ${fixed(margin[0])} (${range(margin, fixed)})`,
     c.joint && isNumber(c.joint.reused) && `${c.joint.reused} of ${c.joint.reused + c.joint.measured} probes needed no computation`,
     c.iterations && `factorised in ${c.iterations} iterations (${c.stop_reason})`].filter(Boolean).join('  ·  ');
@@ -244,17 +246,23 @@ function choose(index) {
 }
 
 // ---- all together, and the run ---------------------------------------------------------------------------
+const sharedText = {edit: 'A token that several concepts edit gets the sum of their edits.', strongest: 'A token that several concepts edit gets the strongest edit alone.',
+  skip: 'A token that concepts of several groups edit stays as it was.'};
 function showJoint() {
+  const dropped = concepts.reduce((sum, c) => sum + (c.dropped || []).length, 0);
   const joint = data.joint;
   if (joint) {
     fillTable($('backoff'), ['factor', 'efficacy', 'specificity', 'coherence', 'general left'], joint.tried.map(t =>
       [element('td', String(t.factor), t.factor === joint.factor ? 'best' : ''), percent(t.efficacy), percent(t.specificity), percent(t.coherence), percent(t.general_left)]));
-    $('backoff-note').textContent = joint.status === 'ok' ? `Factor ${joint.factor} of every concept's own strength is what was exported and attacked. A token that several concepts edit gets the ${joint.shared_tokens} of their edits.`
+    $('backoff-note').textContent = joint.status === 'ok' ? `Factor ${joint.factor} of every concept's own strength is what was exported and attacked. ${sharedText[joint.shared_tokens] || ''} ${dropped} rows were dropped for it.`
       : 'No factor passed the gates of the joint edit.';
   }
   const collisions = data.collisions || [];
   fillTable($('collisions'), ['token', 'concepts'], collisions.length ? collisions.map(([token, list]) =>
     [element('td', token), element('td', list.map(i => concepts[i].name).join(', '), 'text')]) : [['none', '']]);
+  const overlaps = data.overlaps || [];
+  fillTable($('overlaps'), ['concepts', 'shared tokens', 'cosine'], overlaps.length ? overlaps.map(([a, b, tokens, cosine]) =>
+    [element('td', `${concepts[a].name}, ${concepts[b].name}`, 'text'), String(tokens), fixed(cosine)]) : [['none', '', '']]);
   const points = concepts.filter(c => c.joint).map(c => ({x: value(c.joint.specificity), y: value(c.joint.efficacy), name: c.name}))
     .filter(p => isNumber(p.x) && isNumber(p.y));
   plot('scatter-plot', {type: 'scatter', data: {datasets: [{data: points, backgroundColor: colour.blue, pointRadius: 5}]},

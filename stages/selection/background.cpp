@@ -42,17 +42,22 @@ std::int64_t count_of(const DocumentFrequencies& frequencies, std::int32_t token
   return place != ids.end() && *place == token ? frequencies.counts[place - ids.begin()] : 0;
 }
 
+double z_score(std::int32_t token, std::int64_t own_count, std::int64_t own_sentences,
+               const Background& whole, const DocumentFrequencies& excluded, double standard) {
+  const auto others = static_cast<double>(whole.sentences - excluded.sentences);
+  const auto elsewhere = static_cast<double>(whole.counts.at(token) - count_of(excluded, token));
+  const double scale = standard > 0 && others > 0 ? standard / others : 1;
+  return log_odds_z(static_cast<double>(own_count), static_cast<double>(own_sentences),
+                    scale * elsewhere, scale * others);
+}
+
 std::vector<double> z_scores(std::span<const std::int32_t> tokens, const DocumentFrequencies& own,
-                             const Background& whole, const DocumentFrequencies& excluded) {
+                             const Background& whole, const DocumentFrequencies& excluded,
+                             double standard) {
   std::vector<double> out;
   out.reserve(tokens.size());
-  const auto others = static_cast<double>(whole.sentences - excluded.sentences);
-  for (const auto token : tokens) {
-    const auto elsewhere = whole.counts.at(token) - count_of(excluded, token);
-    out.push_back(log_odds_z(static_cast<double>(count_of(own, token)),
-                             static_cast<double>(own.sentences), static_cast<double>(elsewhere),
-                             others));
-  }
+  for (const auto token : tokens)
+    out.push_back(z_score(token, count_of(own, token), own.sentences, whole, excluded, standard));
   return out;
 }
 

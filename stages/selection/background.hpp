@@ -26,10 +26,18 @@ DocumentFrequencies sum_of(const DocumentFrequencies& a, const DocumentFrequenci
 // Sentences that hold the token.
 std::int64_t count_of(const DocumentFrequencies& frequencies, std::int32_t token);
 
-// z-scores of `tokens` (ascending) for the concept `own` against `whole` without `excluded` (the
-// concept's own sentences and those of its group, all of them part of `whole`).
+// The z-score of one token that `own_count` of the concept's sentences hold, against `whole`
+// without `excluded` (the concept's own sentences and those of its group, all of them part of
+// `whole`). `standard` > 0: as if the background had so many sentences and held the token in the
+// same share of them, so that scores of catalogs of different size mean the same; 0: of its own
+// number.
+double z_score(std::int32_t token, std::int64_t own_count, std::int64_t own_sentences,
+               const Background& whole, const DocumentFrequencies& excluded, double standard);
+
+// z-scores of `tokens` for the concept `own`, as above.
 std::vector<double> z_scores(std::span<const std::int32_t> tokens, const DocumentFrequencies& own,
-                             const Background& whole, const DocumentFrequencies& excluded);
+                             const Background& whole, const DocumentFrequencies& excluded,
+                             double standard);
 
 // Where each token occurs (methods 4.1).
 std::vector<Label> labels_of(std::span<const std::int32_t> tokens, const DocumentFrequencies& own,

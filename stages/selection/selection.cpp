@@ -1,7 +1,9 @@
 #include "stages/selection/selection.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <optional>
 
 #include "cluster/collectives.hpp"
 #include "cluster/log.hpp"
@@ -9,6 +11,7 @@
 #include "stages/selection/background.hpp"
 #include "stages/selection/groups.hpp"
 #include "stages/selection/selection_file.hpp"
+#include "stages/selection/verdict.hpp"
 
 namespace quench::selection {
 
@@ -46,10 +49,10 @@ Background global_background(const Inputs& inputs, const Share& share,
 }
 
 // A concept's tokens weighted by how much they are its own; common words weigh nothing.
-Profiles local_profiles(const Share& share, const Background& whole) {
+Profiles local_profiles(const Share& share, const Background& whole, double standard) {
   Profiles profiles;
   for (const auto& own : share.frequencies) {
-    auto weights = z_scores(own.ids, own, whole, own);
+    auto weights = z_scores(own.ids, own, whole, own, standard);
     for (double& weight : weights) weight = std::max(0.0, weight);
     append_profile(profiles, own.ids, weights);
   }
@@ -71,11 +74,12 @@ Profiles gather_profiles(cluster::Communicator& comm, const Profiles& local) {
 
 // Collective. The group of every concept, the same on all ranks.
 std::vector<std::int64_t> find_groups(const Inputs& inputs, const Share& share,
-                                      const Background& whole, double similarity,
+                                      const Background& whole, const Options& options,
                                       cluster::Communicator& comm) {
-  const auto profiles = gather_profiles(comm, local_profiles(share, whole));
+  const auto profiles =
+      gather_profiles(comm, local_profiles(share, whole, options.standard_background));
   std::vector<std::int64_t> flat;
-  for (const auto& [c, other] : similar_pairs(profiles, share.concepts, similarity))
+  for (const auto& [c, other] : similar_pairs(profiles, share.concepts, options.group_similarity))
     flat.insert(flat.end(), {c, other});
   const auto all = cluster::all_gather(comm, std::span<const std::int64_t>(flat)).values;
   std::vector<std::vector<std::string>> names;
@@ -104,56 +108,102 @@ class GroupFrequencies {
   std::map<std::int64_t, DocumentFrequencies> sums_;
 };
 
-Verdict judge(const Inputs& inputs, const Options& options, std::int64_t concept_index,
-              const DocumentFrequencies& own, const Background& whole,
-              const DocumentFrequencies& group) {
-  const auto factors = inputs.factors(concept_index);
-  const TokenEvidence evidence{z_scores(factors.tokens, own, whole, group),
-                               labels_of(factors.tokens, own, inputs.neutral)};
-  Verdict verdict;
-  verdict.hash = inputs.concept_hash(concept_index);
-  verdict.background_sentences = whole.sentences - group.sentences;
-  verdict.statistics = feature_statistics(factors, evidence, options.own_z);
-  verdict.choice = choose(factors, evidence, verdict.statistics, options);
-  for (const auto place : verdict.choice.places) {
-    verdict.z.push_back(evidence.z[place]);
-    const auto sentences = count_of(own, factors.tokens[place]);
-    verdict.sentences.push_back(static_cast<std::int32_t>(sentences));
+// What this rank's concepts are judged against, made when first needed.
+class Benches {
+ public:
+  Benches(const Inputs& inputs, const Options& options, const Background& whole,
+          const std::vector<std::int64_t>& groups)
+      : inputs_(inputs), options_(options), whole_(whole), frequencies_(inputs, groups) {
+    if (options.variants) words_.emplace(inputs.vocab, inputs.decoded);
   }
-  return verdict;
+
+  Verdict judge(std::int64_t concept_index, std::int64_t group, const DocumentFrequencies& own) {
+    const auto& members = frequencies_.of(group);
+    const bool alone = members.sentences + inputs_.neutral.sentences == whole_.sentences;
+    static const DocumentFrequencies nothing;
+    auto verdict = selection::judge({inputs_, options_, alone ? general() : whole_,
+                                     alone ? nothing : members, words_ ? &*words_ : nullptr},
+                                    concept_index, own);
+    verdict.group = group;
+    verdict.alone = alone;
+    return verdict;
+  }
+
+ private:
+  // The neutral text and as many general sentences as a background usually has.
+  const Background& general() {
+    if (!general_) {
+      const double standard = options_.standard_background;
+      general_.emplace(Background{std::vector<std::int64_t>(inputs_.vocab, 0), 0});
+      add(*general_, inputs_.general(standard > 0 ? std::llround(standard) : usual_background));
+      add(*general_, inputs_.neutral);
+    }
+    return *general_;
+  }
+
+  static constexpr std::int64_t usual_background = 3000;
+  const Inputs& inputs_;
+  const Options& options_;
+  const Background& whole_;
+  GroupFrequencies frequencies_;
+  std::optional<WordIndex> words_;
+  std::optional<Background> general_;
+};
+
+// Collective. The sum over concepts of what `count` says of each.
+std::int64_t global_sum(cluster::Communicator& comm, const std::vector<Verdict>& verdicts,
+                        const std::function<std::int64_t(const Verdict&)>& count) {
+  std::int64_t here = 0;
+  for (const auto& verdict : verdicts) here += count(verdict);
+  return cluster::all_reduce_value(comm, here, cluster::Op::sum);
 }
 
 // Collective.
 void warn_of(cluster::Communicator& comm, const std::vector<Verdict>& verdicts,
-             const std::function<bool(const Verdict&)>& condition, const char* what) {
-  const auto here = std::count_if(verdicts.begin(), verdicts.end(), condition);
-  const auto count = cluster::all_reduce_value(comm, std::int64_t{here}, cluster::Op::sum);
-  if (count > 0 && comm.rank() == 0)
-    cluster::log_warning("selection: " + std::to_string(count) + " concepts " + what);
+             const std::function<std::int64_t(const Verdict&)>& count, const char* what) {
+  const auto all = global_sum(comm, verdicts, count);
+  if (all > 0 && comm.rank() == 0)
+    cluster::log_warning("selection: " + std::to_string(all) + " " + what);
+}
+
+// Collective. What a user should know of the outcome.
+void tell(cluster::Communicator& comm, const Options& options,
+          const std::vector<Verdict>& verdicts) {
+  warn_of(
+      comm, verdicts, [](const Verdict& verdict) { return verdict.choice.fallback ? 1 : 0; },
+      "concepts have no feature of the least ratio; all their features are taken");
+  warn_of(
+      comm, verdicts, [](const Verdict& verdict) { return verdict.alone ? 1 : 0; },
+      "concepts have no other concept to contrast with: the neutral text and general word "
+      "frequencies took their place");
+  warn_of(
+      comm, verdicts, [](const Verdict& verdict) { return verdict.without_feature; },
+      "of the tokens named by selection.manual have no coefficient in the features and stay as "
+      "they are");
+  warn_of(
+      comm, verdicts,
+      [](const Verdict& verdict) {
+        return std::ranges::count(verdict.judged, Judged::missing, &Judgement::state);
+      },
+      "features have no answer of the judge: missing values, neither yes nor no");
+  warn_of(
+      comm, verdicts,
+      [](const Verdict& verdict) { return verdict.choice.selected.tokens.empty() ? 1 : 0; },
+      "concepts have no token of their own to edit (no_features)");
+  const auto tokens = global_sum(
+      comm, verdicts, [](const auto& v) { return std::ssize(v.choice.selected.tokens); });
+  const auto variants =
+      global_sum(comm, verdicts, [](const auto& v) { return std::ssize(v.variants); });
+  if (comm.rank() == 0)
+    cluster::log_info("selection: by " + options.method + ", " + std::to_string(tokens) +
+                      " tokens and " + std::to_string(variants) + " variants of them");
 }
 
 }  // namespace
 
-void describe(Options& options, OptionTable& table) {
-  table.add_choice("selection.method", options.method,
-                   "contrast with the other concepts, or the reference's ratio",
-                   {"contrast", "ratio"});
-  table.add("selection.contrast", options.contrast, "contrast: least contrast of a feature",
-            {-3, 6});
-  table.add("selection.token_z", options.token_z,
-            "contrast: least z-score of a token that may be edited", {-1e6, 1e6});
-  table.add("selection.own_z", options.own_z,
-            "contrast: z-score from which a token counts in a feature's own share", {-1e6, 1e6});
-  table.add("selection.ratio", options.ratio,
-            "ratio: least ratio of mean |G|, concept over neutral", {0, 1e12});
-  table.add("selection.group_similarity", options.group_similarity,
-            "concepts with token profiles this similar (cosine), or with a common name or alias, "
-            "leave each other's background",
-            {1e-6, 2});
-}
-
 Selection::Selection(const std::filesystem::path& file)
     : store_(file, stage_name, schema), feature_offsets_{0} {
+  groups_ = store_.read<std::int64_t>("concepts/group");
   for (const auto features : store_.read<std::int64_t>("concepts/feature_count"))
     feature_offsets_.push_back(feature_offsets_.back() + features);
 }
@@ -167,6 +217,31 @@ Selected Selection::selected(std::int64_t concept_index) const {
     if (marks[k] != 0) out.features.push_back(static_cast<std::int32_t>(k));
   out.tokens =
       store_.read_ragged<std::int32_t>("tokens/ids", {concept_index, concept_index + 1}).at(0);
+  const cluster::Range row{concept_index, concept_index + 1};
+  const auto variants = store_.read_ragged<std::int32_t>("variants/ids", row).at(0);
+  const auto stems = store_.read_ragged<std::int32_t>("variants/stems", row).at(0);
+  for (std::size_t i = 0; i < variants.size(); ++i) out.variants.push_back({variants[i], stems[i]});
+  return out;
+}
+
+std::vector<Candidate> judge_candidates(const Inputs& inputs, const Options& options,
+                                        std::int64_t concept_index) {
+  const auto factors = inputs.factors(concept_index);
+  const auto own = inputs.frequencies(concept_index);
+  // The ratio is a matter of labels alone.
+  const TokenEvidence evidence{std::vector<double>(factors.tokens.size(), 0.0),
+                               labels_of(factors.tokens, own, inputs.neutral)};
+  const auto ratio = feature_statistics(factors, evidence, options.own_z).ratio;
+  std::vector<Candidate> out;
+  for (std::int64_t k = 0; k < factors.rank; ++k) {
+    if (options.judge_candidates == "ratio" && !(ratio[k] >= options.ratio)) continue;
+    auto places = strongest_first(factors, k);
+    if (places.empty()) continue;
+    places.resize(std::min(places.size(), judged_tokens));
+    out.push_back({concept_index, static_cast<std::int32_t>(k), {}});
+    for (const auto place : places)
+      out.back().tokens.push_back(inputs.decoded(factors.tokens[factors.rows[place]]));
+  }
   return out;
 }
 
@@ -174,22 +249,14 @@ Selection run(const Inputs& inputs, const Options& options, cluster::Context& co
   auto& comm = context.world();
   const auto share = read_share(inputs, comm);
   const auto whole = global_background(inputs, share, comm);
-  const auto groups = find_groups(inputs, share, whole, options.group_similarity, comm);
+  const auto groups = find_groups(inputs, share, whole, options, comm);
   std::vector<Verdict> verdicts;
   cluster::agree(comm, [&] {
-    GroupFrequencies group_frequencies(inputs, groups);
-    for (auto c = share.concepts.begin; c < share.concepts.end; ++c) {
-      verdicts.push_back(judge(inputs, options, c, share.frequencies[c - share.concepts.begin],
-                               whole, group_frequencies.of(groups[c])));
-      verdicts.back().group = groups[c];
-    }
+    Benches benches(inputs, options, whole, groups);
+    for (auto c = share.concepts.begin; c < share.concepts.end; ++c)
+      verdicts.push_back(benches.judge(c, groups[c], share.frequencies[c - share.concepts.begin]));
   });
-  warn_of(
-      comm, verdicts, [](const Verdict& verdict) { return verdict.choice.fallback; },
-      "have no feature of the least ratio; all their features are taken");
-  warn_of(
-      comm, verdicts, [](const Verdict& verdict) { return verdict.choice.selected.tokens.empty(); },
-      "have no token of their own to edit");
+  tell(comm, options, verdicts);
   const auto path = context.run_directory / "selection.h5";
   write_selection(comm, path, {stage_name, schema, inputs.run_id, inputs.inputs_hash},
                   share.concepts.begin, verdicts);

@@ -58,28 +58,79 @@ FeatureStatistics feature_statistics(const Factors& factors, const TokenEvidence
   return out;
 }
 
-Choice choose(const Factors& factors, const TokenEvidence& evidence,
-              const FeatureStatistics& statistics, const Options& options) {
+std::vector<std::int64_t> strongest_first(const Factors& factors, std::int64_t feature) {
+  const auto kept = factors.per_feature();
+  std::vector<std::int64_t> order;
+  for (auto i = feature * kept; i < (feature + 1) * kept; ++i)
+    if (factors.coefficients[i] != 0) order.push_back(i);
+  std::ranges::stable_sort(order, [&](auto a, auto b) {
+    return std::abs(factors.coefficients[a]) > std::abs(factors.coefficients[b]);
+  });
+  return order;
+}
+
+namespace {
+
+std::vector<std::int32_t> features_of_tokens(const Factors& factors,
+                                             const std::vector<std::int32_t>& tokens) {
+  std::vector<std::int32_t> features;
+  for (std::int64_t k = 0; k < factors.rank; ++k) {
+    const auto places = strongest_first(factors, k);
+    const bool meets = std::ranges::any_of(places, [&](auto place) {
+      return std::ranges::binary_search(tokens, factors.tokens[factors.rows[place]]);
+    });
+    if (meets) features.push_back(static_cast<std::int32_t>(k));
+  }
+  return features;
+}
+
+std::vector<std::int32_t> features_by_figure(const FeatureStatistics& statistics,
+                                             const Options& options, bool& fallback) {
   const bool by_ratio = options.method == "ratio";
   const auto& figures = by_ratio ? statistics.ratio : statistics.contrast;
   const double least = by_ratio ? options.ratio : options.contrast;
-  Choice out;
-  out.fallback =
-      by_ratio && !figures.empty() &&
-      std::none_of(figures.begin(), figures.end(), [&](double figure) { return figure >= least; });
-  const auto kept = factors.per_feature();
-  std::vector<bool> active(factors.tokens.size(), false);
-  for (std::int64_t k = 0; k < factors.rank; ++k) {
-    if (!out.fallback && !(figures[k] >= least)) continue;
-    out.selected.features.push_back(static_cast<std::int32_t>(k));
-    for (auto i = k * kept; i < (k + 1) * kept; ++i)
-      if (factors.coefficients[i] != 0) active[factors.rows[i]] = true;
+  std::vector<std::int32_t> all, passed;
+  for (std::size_t k = 0; k < figures.size(); ++k) {
+    all.push_back(static_cast<std::int32_t>(k));
+    if (figures[k] >= least) passed.push_back(static_cast<std::int32_t>(k));
   }
+  fallback = by_ratio && options.ratio_fallback && passed.empty() && !all.empty();
+  return fallback ? all : passed;
+}
+
+bool decided_elsewhere(const Options& options) {
+  return options.method == "manual" || options.method == "judge";
+}
+
+void choose_features(const Factors& factors, const FeatureStatistics& statistics,
+                     const Options& options, const Decision& decision, Choice& choice) {
+  if (decision.features)
+    choice.selected.features = *decision.features;
+  else if (decision.tokens)
+    choice.selected.features = features_of_tokens(factors, *decision.tokens);
+  else if (!decided_elsewhere(options))
+    choice.selected.features = features_by_figure(statistics, options, choice.fallback);
+}
+
+}  // namespace
+
+Choice choose(const Factors& factors, const TokenEvidence& evidence,
+              const FeatureStatistics& statistics, const Options& options,
+              const Decision& decision) {
+  Choice out;
+  choose_features(factors, statistics, options, decision, out);
+  std::vector<bool> active(factors.tokens.size(), false);
+  for (const auto k : out.selected.features)
+    for (const auto place : strongest_first(factors, k)) active[factors.rows[place]] = true;
+  const auto may_be_edited = [&](std::size_t i) {
+    if (decision.tokens) return std::ranges::binary_search(*decision.tokens, factors.tokens[i]);
+    return evidence.eligible()[i] == Label::own &&
+           (options.method != "contrast" || evidence.z[i] >= options.token_z);
+  };
   for (std::size_t i = 0; i < factors.tokens.size(); ++i) {
-    const bool candidate =
-        evidence.labels[i] == Label::own && (by_ratio || evidence.z[i] >= options.token_z);
-    out.candidates += candidate ? 1 : 0;
-    if (!candidate || !active[i]) continue;
+    if (!may_be_edited(i)) continue;
+    ++out.candidates;
+    if (!active[i]) continue;
     out.places.push_back(static_cast<std::int32_t>(i));
     out.selected.tokens.push_back(factors.tokens[i]);
   }

@@ -1,24 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "stages/selection/options.hpp"
 #include "stages/types.hpp"
 
 // How a concept's features and tokens are judged. Local: nothing here communicates.
 namespace quench::selection {
-
-struct Options {
-  std::string method = "contrast";  // contrast | ratio
-  double contrast = 1.9;            // contrast: least contrast of a feature
-  double token_z = 1.5;             // contrast: least z-score of a token that may be edited
-  double own_z = 2.0;  // contrast: z-score from which a token counts in a feature's own share
-  double ratio = 2.0;  // ratio: least ratio of mean |G|, concept over neutral
-  double group_similarity = 0.8;  // concepts whose token profiles are this similar (cosine), or
-                                  // that share a name or alias, leave each other's background
-};
 
 // One token of a concept's sentences against the background: z-score of the log-odds with a prior
 // of 0.5 (selection method notes; after Monroe et al. 2008).
@@ -33,6 +25,12 @@ enum class Label : std::uint8_t { own, neutral, both, neither };
 struct TokenEvidence {
   std::vector<double> z;
   std::vector<Label> labels;
+  // Labels as the published code looks them up, by decoded strings (methods 5.1); empty: `labels`
+  // say which tokens may be edited.
+  std::vector<Label> labels_by_string = {};
+  const std::vector<Label>& eligible() const {
+    return labels_by_string.empty() ? labels : labels_by_string;
+  }
 };
 
 struct FeatureStatistics {
@@ -45,6 +43,15 @@ struct FeatureStatistics {
 FeatureStatistics feature_statistics(const Factors& factors, const TokenEvidence& evidence,
                                      double own_z);
 
+// The places (in Factors.rows and coefficients) of a feature's coefficients that are not 0, largest
+// magnitude first, equals in the tokens' order.
+std::vector<std::int64_t> strongest_first(const Factors& factors, std::int64_t feature);
+
+// What a person or a judge decided.
+struct Decision {
+  std::optional<std::vector<std::int32_t>> features, tokens;  // ids, ascending
+};
+
 struct Choice {
   Selected selected;
   std::vector<std::int32_t> places;  // of the selected tokens, in Factors.tokens
@@ -52,10 +59,12 @@ struct Choice {
   bool fallback = false;             // ratio: no feature passed, so all are taken (methods 4.5)
 };
 
-// contrast: features of at least that contrast; of the tokens labelled own those with z >= token_z.
-// ratio: features of at least that ratio, all tokens labelled own. A token is selected only with a
-// coefficient in a selected feature.
+// Features: those of `decision`; all with a coefficient for one of its tokens where it names tokens
+// alone; else those of at least the method's contrast or ratio, none where it decides nothing.
+// Tokens that may be edited: those of `decision`, else those labelled own (contrast: of them those
+// with z >= token_z). A token is selected only with a coefficient in a selected feature.
 Choice choose(const Factors& factors, const TokenEvidence& evidence,
-              const FeatureStatistics& statistics, const Options& options);
+              const FeatureStatistics& statistics, const Options& options,
+              const Decision& decision = {});
 
 }  // namespace quench::selection

@@ -9,72 +9,16 @@
 #include "stages/erasure/grid.hpp"
 #include "tests/support/collective_check.hpp"
 #include "tests/support/shared_directory.hpp"
+#include "tests/unit/small_factors.hpp"
 
 namespace quench::erasure {
 namespace {
 
-using namespace testing;
+using namespace erasure::testing;
+using namespace quench::testing;
 using Ids = std::vector<std::int32_t>;
 using Values = std::vector<float>;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-// Feature 0 is (1, 2) on the tokens 3 and 9, feature 1 is (10, 20) on 5 and 9.
-Factors small_factors() {
-  Factors factors;
-  factors.tokens = {3, 5, 9};
-  factors.width = factors.rank = 2;
-  factors.features = {1, 2, 10, 20};
-  factors.rows = {0, 2, 1, 2};
-  factors.coefficients = {0.5f, -1, 2, 3};
-  return factors;
-}
-
-TEST(UnitEdit, ByHand) {
-  const auto both = unit_edit(small_factors(), {{0, 1}, {5, 9}}, 4);
-  EXPECT_EQ(both.width, 2);
-  EXPECT_EQ(both.ids, (Ids{5, 9}));
-  EXPECT_EQ(both.values, (Values{20 / 4.0f, 40 / 4.0f, 29 / 4.0f, 58 / 4.0f}));
-  const auto first = unit_edit(small_factors(), {{0}, {3, 9}}, 1);
-  EXPECT_EQ(first.ids, (Ids{3, 9}));
-  EXPECT_EQ(first.values, (Values{0.5f, 1, -1, -2}));
-  EXPECT_TRUE(unit_edit({}, {}, 1).ids.empty());
-}
-
-const std::vector<model::RowDeltas> two_edits = {{2, {1, 2}, {1, 0, 0, 2}},
-                                                 {2, {2, 3}, {3, 0, 1, 1}}};
-
-model::RowDeltas combined(std::vector<double> strengths, const std::string& rule,
-                          bool reversed = false) {
-  auto edits = two_edits;
-  if (reversed) {
-    std::ranges::reverse(edits);
-    std::ranges::reverse(strengths);
-  }
-  return combine(edits, strengths, rule);
-}
-
-TEST(Combine, SumsSharedTokens) {
-  for (const bool reversed : {false, true}) {
-    const auto joint = combined({2, 1}, "sum", reversed);
-    EXPECT_EQ(joint.width, 2);
-    EXPECT_EQ(joint.ids, (Ids{1, 2, 3}));
-    EXPECT_EQ(joint.values, (Values{2, 0, 3, 4, 1, 1}));
-  }
-}
-
-TEST(Combine, KeepsTheStrongest) {
-  for (const bool reversed : {false, true}) {
-    EXPECT_EQ(combined({2, 1}, "strongest", reversed).values, (Values{2, 0, 0, 4, 1, 1}));
-    EXPECT_EQ(combined({1, 2}, "strongest", reversed).values, (Values{1, 0, 6, 0, 2, 2}));
-  }
-}
-
-TEST(Combine, LeavesOutWhatIsNotEdited) {
-  EXPECT_EQ(combined({0, 2}, "sum").ids, (Ids{2, 3}));
-  EXPECT_EQ(combined({0, 2}, "strongest").values, (Values{6, 0, 2, 2}));
-  EXPECT_TRUE(combined({0, 0}, "sum").ids.empty());
-  EXPECT_TRUE(combine({}, {}, "sum").ids.empty());
-}
 
 Cell cell(double strength, double harmonic, bool passed = true) {
   Cell made{.strength = strength, .scores = {}, .passed = passed};
@@ -106,6 +50,7 @@ struct Planted {
     inputs.factors = [](std::int64_t) { return small_factors(); };
     inputs.selected = [](std::int64_t) { return Selected{{0, 1}, {5, 9}}; };
     inputs.known = {true};
+    inputs.refit = [](std::int64_t) { return small_refit(false); };
     inputs.score_alone = [this, scores](cluster::Communicator&, std::int64_t,
                                         const model::RowDeltas& edit, double strength) {
       EXPECT_EQ(edit.ids, (Ids{5, 9}));
@@ -134,6 +79,7 @@ TEST(Search, TakesTheBestOfTheGrid) {
   EXPECT_EQ(result.strength, 5);
   EXPECT_EQ(result.status, "ok");
   EXPECT_EQ(result.cells.size(), 4U);
+  EXPECT_EQ(result.row_norms, (Values{std::sqrt(31.25f), std::sqrt(101.25f)}));
 }
 
 TEST(Search, EndsWhenTooStrongTwice) {
@@ -189,6 +135,8 @@ TEST(Search, RecordsRoundTrip) {
   EXPECT_EQ(back.edit.values, result.edit.values);
   EXPECT_EQ(back.strength, result.strength);
   EXPECT_EQ(back.status, result.status);
+  EXPECT_EQ(back.row_norms, result.row_norms);
+  EXPECT_EQ(back.is_variant, (std::vector<std::uint8_t>{0, 0}));
   ASSERT_EQ(back.cells.size(), 2U);
   EXPECT_EQ(back.cells[0].strength, 0.1);
   EXPECT_TRUE(back.cells[1].passed);
@@ -241,6 +189,19 @@ Inputs planted_inputs() {
     return c == 3 ? Selected{} : Selected{{0}, factors_of(c).tokens};
   };
   inputs.known = {true, true, false, true, true};
+  inputs.group = [](std::int64_t c) { return c == 4 ? 0 : c; };
+  // Rows 10 and 20 are of length 3 t / 4.
+  static const std::vector<float> embedding = [] {
+    std::vector<float> rows;
+    for (int t = 0; t < 32; ++t)
+      for (const float x : {0.5f, 0.5f, 0.25f}) rows.push_back(static_cast<float>(t) * x);
+    return rows;
+  }();
+  inputs.refit = [](std::int64_t) {
+    return Refit{false, 0, [](std::int32_t t) {
+                   return std::span<const float>(embedding).subspan(3 * t, 3);
+                 }};
+  };
   inputs.scale = 2;
   inputs.score_alone = alone;
   inputs.score_joint = joint;
@@ -264,6 +225,17 @@ void expect_planted_file(const std::filesystem::path& path) {
             (std::vector<Ids>{{10, 20}, {11, 20}, {12, 20}, {}, {14, 20}}));
   EXPECT_EQ(file.read_ragged<float>("edits/values").at(4), (Values{1, 4, -1, 2.5f, 10, -2.5f}));
   EXPECT_EQ(file.read<double>("edits/strength"), (std::vector<double>{1, 2, 0, 0, 5}));
+  EXPECT_EQ(file.read_ragged<float>("edits/row_norms").at(0), (Values{7.5f, 15}));
+  EXPECT_EQ(file.read_ragged<std::uint8_t>("edits/is_variant").at(1),
+            (std::vector<std::uint8_t>{0, 0}));
+  EXPECT_EQ(file.read<std::int64_t>("edits/group"), (std::vector<std::int64_t>{0, 1, 2, 3, 0}));
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/shared"),
+            (std::vector<Ids>{{20}, {20}, {}, {}, {20}}));
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/dropped"), std::vector<Ids>(5));
+  EXPECT_EQ(file.read<std::int64_t>("overlaps/first"), (std::vector<std::int64_t>{0, 0, 1}));
+  EXPECT_EQ(file.read<std::int64_t>("overlaps/second"), (std::vector<std::int64_t>{1, 4, 4}));
+  // Rows 10 and 20 are (1, 0, -1) and (0.5, 0, -0.5); 11 and 20 (1, 1, -1) twice.
+  EXPECT_NEAR(file.read<double>("overlaps/cosine").at(0), 1 / std::sqrt(2.5 * 6), 1e-6);
   EXPECT_EQ(file.read_strings("edits/status"),
             (std::vector<std::string>{"ok", "ok", "unknown_to_model", "no_features", "ok"}));
   std::vector<std::int64_t> owners;
@@ -323,6 +295,25 @@ void the_strongest_is_replayed(cluster::Communicator& comm) {
   EXPECT_NEAR(joint.values.at(7), 30, 1e-5);
 }
 
+void skipped_tokens_stay(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto inputs = planted_inputs();
+  inputs.score_joint = [](cluster::Communicator& group, std::int64_t, const model::RowDeltas& edit,
+                          double) {
+    group.barrier();
+    EXPECT_EQ(edit.ids, (Ids{10, 11, 14}));
+    return scores_of(0.5);
+  };
+  Options options;
+  options.shared_tokens = "skip";
+  const auto edits = run_in(comm, directory.path(), inputs, options);
+  const cluster::StoreReader file(directory / "edits.h5", "erasure", schema);
+  EXPECT_EQ(file.read_ragged<std::int32_t>("edits/dropped"),
+            (std::vector<Ids>{{20}, {20}, {}, {}, {20}}));
+  EXPECT_EQ(edits.joint(std::vector<std::int64_t>{0, 1}).ids, (Ids{10, 11}));
+  EXPECT_EQ(edits.joint(std::vector<std::int64_t>{0, 4}).ids, (Ids{10, 14, 20}));  // one group
+}
+
 void no_factor_passes(cluster::Communicator& comm) {
   const SharedDirectory directory(comm);
   Options options;
@@ -355,6 +346,7 @@ const std::vector<CollectiveCheck> checks{
     {"GroupsGiveTheSame", groups_give_the_same},
     {"SubsetsAreReplayed", subsets_are_replayed},
     {"TheStrongestIsReplayed", the_strongest_is_replayed},
+    {"SkippedTokensStay", skipped_tokens_stay},
     {"NoFactorPasses", no_factor_passes},
     {"FailuresAreRecorded", failures_are_recorded},
 };

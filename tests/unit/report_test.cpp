@@ -153,6 +153,7 @@ class Report : public ::testing::Test {
   }
   std::unique_ptr<cluster::StoreWriter> store(const std::string& file, const std::string& stage,
                                               std::int64_t schema = 1) {
+    if (stage == "selection" || stage == "erasure") schema = 2;
     return std::make_unique<cluster::StoreWriter>(
         *comm_, directory_ / file, cluster::StoreHeader{stage, schema, "run", "inputs"});
   }
@@ -170,7 +171,13 @@ class Report : public ::testing::Test {
     write<double>(*s, "joint/scores", {0.1, 0.2, 0.3, 0.4}, {2});
     s->attribute("/", "joint_factor", 0.8);
     s->attribute("/", "joint_status", std::string("ok"));
-    s->attribute("/", "shared_tokens", std::string("sum"));
+    s->attribute("/", "shared_tokens", std::string("skip"));
+    s->write_ragged<std::int32_t>("edits/shared", {{7, 8}, {}, {7}});
+    s->write_ragged<std::int32_t>("edits/dropped", {{8}, {}, {}});
+    write<std::int64_t>(*s, "overlaps/first", {0, 0});
+    write<std::int64_t>(*s, "overlaps/second", {1, 2});
+    write<std::int64_t>(*s, "overlaps/tokens", {1, 2});
+    write<double>(*s, "overlaps/cosine", {0.5, nan});
     s->finish();
   }
 
@@ -255,10 +262,12 @@ TEST_F(Report, CorpusAlone) {
   EXPECT_EQ(lines_of(summary.table).at(2).substr(0, 10), "Golf, mini");
   EXPECT_EQ(summary.table, summary_table(directory_.path()));
   EXPECT_EQ(text_of("concepts.csv"),
-            "concept,status,strength,tokens,features\r\n\"Golf, mini\",,,,\r\n"
-            "\"</script><b>&\"\"'<!--<script>\",,,,\r\n東京,,,,\r\n");
+            "concept,status,strength,tokens,features,variants,shared,dropped\r\n"
+            "\"Golf, mini\",,,,,,,\r\n"
+            "\"</script><b>&\"\"'<!--<script>\",,,,,,,\r\n東京,,,,,,,\r\n");
   EXPECT_EQ(text_of("tokens.csv"), "concept,token,z\r\n");
   EXPECT_EQ(text_of("collisions.csv"), "token,concept\r\n");
+  EXPECT_EQ(text_of("overlaps.csv"), "concept,other,tokens,cosine\r\n");
   for (const auto& entry : std::filesystem::directory_iterator(directory_ / "report")) {
     EXPECT_NE(entry.path().extension(), ".partial");
   }
@@ -280,10 +289,11 @@ TEST_F(Report, EverythingThatIsThere) {
             "\"Golf, mini\",5.0,0.75,,,,,,0.5,true,,\r\n");
   const auto concepts = text_of("concepts.csv");
   EXPECT_TRUE(line(concepts, 0)
-                  .starts_with("concept,status,strength,tokens,features,"
+                  .starts_with("concept,status,strength,tokens,features,variants,shared,dropped,"
                                "joint_efficacy,joint_efficacy_low,"));
-  EXPECT_TRUE(line(concepts, 1).starts_with("\"Golf, mini\",ok,5.0,,,0.75,0.7,0.8,20.0,0.25,0.2,"));
-  EXPECT_EQ(line(concepts, 3), "東京,failed,0.0,,," + std::string(23, ',') + "\r");
+  EXPECT_TRUE(
+      line(concepts, 1).starts_with("\"Golf, mini\",ok,5.0,,,,2,1,0.75,0.7,0.8,20.0,0.25,0.2,"));
+  EXPECT_EQ(line(concepts, 3), "東京,failed,0.0,,,,1,0," + std::string(23, ',') + "\r");
   EXPECT_EQ(line(text_of("relearning.csv"), 2),
             "\"Golf, mini\",0,erased,9,2.5,,,,,,,,,,,,,0.5,0.4,0.6,,,\r");
   EXPECT_EQ(lines_of(text_of("relearning.csv")).size(), 7U);
@@ -300,6 +310,10 @@ TEST_F(Report, EverythingThatIsThere) {
   EXPECT_EQ(data["joint"]["tried"][1]["factor"], 0.8);
   EXPECT_EQ(data["joint"]["tried"][1]["harmonic"], 0.4);
   EXPECT_EQ(data["counted"], 1);
+  EXPECT_EQ(data["concepts"][0]["dropped"], json({"#8"}));
+  EXPECT_EQ(data["overlaps"], json::parse("[[0, 2, 2, null], [0, 1, 1, 0.5]]"));
+  EXPECT_EQ(line(text_of("overlaps.csv"), 2),
+            "\"Golf, mini\",\"</script><b>&\"\"'<!--<script>\",1,0.5\r");
   EXPECT_TRUE(data["attacks"][3]["points"].empty());
   EXPECT_EQ(data["attacks"][1]["points"][1]["own_left"], json({0.95, 0.9, 1.0}));
 }
@@ -326,6 +340,10 @@ TEST_F(Report, SelectionWithItsDictionary) {
   write<std::uint8_t>(*s, "features/selected", {1, 1, 0});
   write<std::int32_t>(*s, "collisions/tokens", {7, 9});
   s->write_ragged<std::int64_t>("collisions/concepts", {{0, 1}, {0, 1, 2}});
+  s->write_ragged<std::int32_t>("variants/ids", {{17}, {}, {}});
+  s->write_ragged<std::int32_t>("variants/stems", {{7}, {}, {}});
+  write<std::uint8_t>(*s, "concepts/alone", {0, 0, 1});
+  write<std::uint8_t>(*s, "features/judged", {1, 3, 0});
   s->finish();
   const auto d = store("dictionary.h5", "dictionary");
   d->write_ragged<double>("dictionaries/objective", {{3, 2, 1}, {}, {5}});
@@ -345,6 +363,11 @@ TEST_F(Report, SelectionWithItsDictionary) {
   EXPECT_EQ(golf["features"][0]["tokens"], json({"#8"}));
   EXPECT_EQ(golf["features"][1]["tokens"], json({"#8", "#7"}));  // the larger coefficient first
   EXPECT_EQ(golf["iterations"], 3);
+  EXPECT_EQ(golf["variants"], json::parse(R"([["#17", "#7"]])"));
+  EXPECT_EQ(golf["variant_count"], 1);
+  EXPECT_FALSE(golf["contrasted_alone"]);
+  EXPECT_TRUE(data["concepts"][2]["contrasted_alone"]);
+  EXPECT_EQ(data["judge"], json({{"asked", 2}, {"missing", 1}}));
   EXPECT_EQ(data["concepts"][2]["feature_count"], 0);
   EXPECT_EQ(data["concepts"][2]["token_count"], 1);
   EXPECT_EQ(data["concepts"][1]["ridge"], nullptr);

@@ -1,5 +1,3 @@
-#include "stages/selection/selection.hpp"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,14 +6,11 @@
 #include "cluster/error.hpp"
 #include "stages/selection/background.hpp"
 #include "stages/selection/groups.hpp"
-#include "tests/support/collective_check.hpp"
-#include "tests/support/scratch_directory.hpp"
-#include "tests/support/shared_directory.hpp"
+#include "stages/selection/statistics.hpp"
 
 namespace quench::selection {
 namespace {
 
-using namespace testing;
 using Ids = std::vector<std::int32_t>;
 
 TEST(LogOdds, ByHand) {
@@ -85,8 +80,43 @@ TEST(Choose, ByRatio) {
   EXPECT_FALSE(choice.fallback);
   options.ratio = 1e12;
   choice = choose_small(options);
+  EXPECT_TRUE(choice.selected.features.empty());
+  EXPECT_TRUE(choice.selected.tokens.empty());
+  EXPECT_FALSE(choice.fallback);
+  options.ratio_fallback = true;
+  choice = choose_small(options);
   EXPECT_EQ(choice.selected.features, (Ids{0, 1, 2}));
   EXPECT_TRUE(choice.fallback);
+}
+
+TEST(Choose, WhatAPersonDecided) {
+  const auto decided = [](const Decision& decision, const std::string& method = "manual") {
+    Options options;
+    options.method = method;
+    return choose(small_factors(), small_evidence,
+                  feature_statistics(small_factors(), small_evidence, options.own_z), options,
+                  decision)
+        .selected;
+  };
+  EXPECT_EQ(decided({Ids{1}, {}}).tokens, Ids{10});      // 30 is of both texts
+  EXPECT_EQ(decided({Ids{2}, {}}).tokens, Ids{});        // a feature without coefficients
+  const auto tokens_alone = decided({{}, Ids{20, 40}});  // 40 has no coefficient
+  EXPECT_EQ(tokens_alone.features, Ids{0});
+  EXPECT_EQ(tokens_alone.tokens, Ids{20});
+  const auto both = decided({Ids{1}, Ids{20, 30}});
+  EXPECT_EQ(both.features, Ids{1});
+  EXPECT_EQ(both.tokens, Ids{30});
+  EXPECT_TRUE(decided({}).features.empty());
+  EXPECT_TRUE(decided({}, "judge").features.empty());
+}
+
+TEST(StrongestFirst, ByMagnitudeWithoutZeros) {
+  EXPECT_EQ(strongest_first(small_factors(), 0), (std::vector<std::int64_t>{0, 1}));
+  auto factors = small_factors();
+  factors.coefficients = {1, -3, 2, -2, 0, 1};
+  EXPECT_EQ(strongest_first(factors, 0), (std::vector<std::int64_t>{1, 0}));
+  EXPECT_EQ(strongest_first(factors, 1), (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(strongest_first(factors, 2), (std::vector<std::int64_t>{5}));
 }
 
 TEST(Choose, NothingFromNothing) {
@@ -116,8 +146,23 @@ TEST(Background, LeavesTheGroupOut) {
   const DocumentFrequencies other{19, {2}, {1}};
   Background whole{std::vector<std::int64_t>(4, 0), 0};
   for (const auto& part : {own, alias, other}) add(whole, part);
-  EXPECT_DOUBLE_EQ(z_scores(Ids{2}, own, whole, sum_of(own, alias))[0], log_odds_z(8, 9, 1, 19));
-  EXPECT_DOUBLE_EQ(z_scores(Ids{2}, own, whole, own)[0], log_odds_z(8, 9, 8, 26));
+  EXPECT_DOUBLE_EQ(z_scores(Ids{2}, own, whole, sum_of(own, alias), 0)[0], log_odds_z(8, 9, 1, 19));
+  EXPECT_DOUBLE_EQ(z_scores(Ids{2}, own, whole, own, 0)[0], log_odds_z(8, 9, 8, 26));
+  EXPECT_DOUBLE_EQ(z_scores(Ids{2}, own, whole, own, 52)[0], log_odds_z(8, 9, 16, 52));
+}
+
+TEST(Background, AStandardMakesCatalogsOfAnySizeAlike) {
+  // The same shares in ten times the sentences: 30 of 300 and 300 of 3,000, none of either.
+  const DocumentFrequencies own{100, {2, 3}, {40, 20}};
+  const auto scores = [&](std::int64_t times, double standard) {
+    Background whole{std::vector<std::int64_t>(4, 0), 0};
+    add(whole, own);
+    add(whole, {300 * times, {2}, {static_cast<std::int32_t>(30 * times)}});
+    return z_scores(Ids{2, 3}, own, whole, own, standard);
+  };
+  EXPECT_GT(scores(10, 0)[1], scores(1, 0)[1] + 1);
+  for (int token = 0; token < 2; ++token)
+    EXPECT_NEAR(scores(10, 1000)[token], scores(1, 1000)[token], 1e-12) << token;
 }
 
 TEST(Groups, SimilarProfiles) {
@@ -144,160 +189,6 @@ TEST(Groups, NamesAndConnections) {
   EXPECT_EQ(connected_groups(6, {{5, 4}, {2, 1}, {4, 2}}),
             (std::vector<std::int64_t>{0, 1, 1, 3, 1, 1}));
 }
-
-// A planted catalog: tokens 0..9 occur with everybody, 10 + 10 c .. 19 + 10 c are the own words of
-// concept c (of 5). Concepts 3 and 4 are the same thing. Feature 0 of each concept sits on its own
-// words, feature 1 on common ones, feature 2 on words of the neutral text.
-constexpr std::int64_t concepts = 5;
-constexpr std::int32_t neutral_word = 90;
-constexpr std::int32_t shared_word = 80;  // concepts 0 and 1 have it
-
-std::int32_t own_word(std::int64_t c, std::int32_t i) {
-  return static_cast<std::int32_t>(10 + 10 * std::min<std::int64_t>(c, 3)) + i;
-}
-
-DocumentFrequencies planted(std::int64_t c) {
-  DocumentFrequencies out;
-  out.sentences = 100 + c;
-  for (std::int32_t id = 0; id < 10; ++id) out.ids.push_back(id);
-  for (std::int32_t i = 0; i < 10; ++i) out.ids.push_back(own_word(c, i));
-  out.counts.assign(20, 60);
-  if (c <= 1) {
-    out.ids.push_back(shared_word);
-    out.counts.push_back(50);
-  }
-  return out;
-}
-
-Factors planted_factors(std::int64_t c) {
-  Factors out;
-  out.tokens = planted(c).ids;
-  out.tokens.push_back(neutral_word);
-  out.width = 1;
-  out.rank = 3;
-  out.features = {1, 2, 3};
-  const auto last = static_cast<std::int32_t>(out.tokens.size()) - 1;
-  const auto second = c <= 1 ? last - 1 : 19;
-  out.rows = {10, second, 0, 1, 2, last};
-  out.coefficients = {1, 1, 1, 1, 1, 1};
-  return out;
-}
-
-Inputs planted_inputs() {
-  Inputs inputs;
-  inputs.concepts = concepts;
-  inputs.vocab = 100;
-  inputs.frequencies = planted;
-  inputs.neutral = planted(0);
-  inputs.neutral.ids = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, neutral_word};
-  inputs.neutral.counts.assign(11, 50);
-  inputs.names = [](std::int64_t c) {
-    return std::vector<std::string>{"concept " + std::to_string(c)};
-  };
-  inputs.concept_hash = [](std::int64_t c) { return "hash " + std::to_string(c); };
-  inputs.factors = planted_factors;
-  inputs.inputs_hash = "inputs";
-  inputs.run_id = "run";
-  return inputs;
-}
-
-Selection run_in(cluster::Communicator& comm, const std::filesystem::path& directory,
-                 const Inputs& inputs, const Options& options = {}) {
-  cluster::Session session(comm.split(0, comm.rank()), {1, 1});
-  cluster::StopFlag stop;
-  cluster::Timers timers;
-  cluster::Context context{session, stop, timers, directory, true};
-  return run(inputs, options, context);
-}
-
-void own_words_are_selected(cluster::Communicator& comm) {
-  const SharedDirectory directory(comm);
-  const auto selection = run_in(comm, directory.path(), planted_inputs());
-  ASSERT_EQ(selection.concepts(), concepts);
-  for (std::int64_t c = 0; c < concepts; ++c) {
-    const auto selected = selection.selected(c);
-    EXPECT_EQ(selected.features, Ids{0}) << c;
-    EXPECT_EQ(selected.tokens, (Ids{own_word(c, 0), c <= 1 ? shared_word : own_word(c, 9)})) << c;
-  }
-}
-
-void statistics_and_groups_are_written(cluster::Communicator& comm) {
-  const SharedDirectory directory(comm);
-  run_in(comm, directory.path(), planted_inputs());
-  const cluster::StoreReader file(directory / "selection.h5", "selection", schema);
-  EXPECT_EQ(file.read<std::int64_t>("concepts/group"), (std::vector<std::int64_t>{0, 1, 2, 3, 3}));
-  const std::int64_t all = 100 + 101 + 102 + 103 + 104 + 100;
-  EXPECT_EQ(file.read<std::int64_t>("concepts/background_sentences"),
-            (std::vector<std::int64_t>{all - 100, all - 101, all - 102, all - 207, all - 207}));
-  EXPECT_EQ(file.read<std::int64_t>("concepts/candidates"),
-            (std::vector<std::int64_t>{11, 11, 10, 10, 10}));
-  EXPECT_EQ(file.read_strings("concepts/hash").at(4), "hash 4");
-  EXPECT_EQ(file.read_ragged<std::int32_t>("tokens/sentences").at(0), (Ids{60, 50}));
-  const auto z = file.read_ragged<double>("tokens/z");
-  EXPECT_DOUBLE_EQ(z.at(0).at(0), log_odds_z(60, 100, 0, all - 100));
-  EXPECT_DOUBLE_EQ(z.at(0).at(1), log_odds_z(50, 100, 50, all - 100));
-  EXPECT_DOUBLE_EQ(z.at(3).at(0), log_odds_z(60, 103, 0, all - 207));
-  EXPECT_EQ(file.read<std::int32_t>("collisions/tokens"), (Ids{30 + 10, 30 + 19, shared_word}));
-  EXPECT_EQ(file.read_ragged<std::int64_t>("collisions/concepts"),
-            (std::vector<std::vector<std::int64_t>>{{3, 4}, {3, 4}, {0, 1}}));
-  EXPECT_EQ(file.read<double>("features/contrast").size(), 15U);
-  EXPECT_EQ(file.read<std::uint8_t>("features/selected"),
-            (std::vector<std::uint8_t>{1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0}));
-}
-
-void names_make_groups(cluster::Communicator& comm) {
-  const SharedDirectory directory(comm);
-  auto inputs = planted_inputs();
-  inputs.names = [](std::int64_t c) {
-    return std::vector<std::string>{"concept " + std::to_string(c), c % 2 == 0 ? "Even" : "odd"};
-  };
-  Options options;
-  options.group_similarity = 1.5;  // never
-  run_in(comm, directory.path(), inputs, options);
-  const cluster::StoreReader file(directory / "selection.h5", "selection", schema);
-  EXPECT_EQ(file.read<std::int64_t>("concepts/group"), (std::vector<std::int64_t>{0, 1, 0, 1, 0}));
-}
-
-void ratio_falls_back(cluster::Communicator& comm) {
-  const SharedDirectory directory(comm);
-  Options options;
-  options.method = "ratio";
-  options.ratio = 1e11;
-  const auto selection = run_in(comm, directory.path(), planted_inputs(), options);
-  EXPECT_EQ(selection.selected(2).features, (Ids{0, 1, 2}));
-  EXPECT_EQ(selection.selected(2).tokens, (Ids{own_word(2, 0), own_word(2, 9)}));
-  const cluster::StoreReader file(directory / "selection.h5", "selection", schema);
-  EXPECT_EQ(file.read<std::uint8_t>("concepts/fallback"), std::vector<std::uint8_t>(concepts, 1));
-}
-
-void concepts_without_factors_select_nothing(cluster::Communicator& comm) {
-  const SharedDirectory directory(comm);
-  auto inputs = planted_inputs();
-  inputs.factors = [](std::int64_t c) { return c == 1 ? Factors{} : planted_factors(c); };
-  const auto selection = run_in(comm, directory.path(), inputs);
-  EXPECT_TRUE(selection.selected(1).tokens.empty());
-  EXPECT_EQ(selection.selected(2).features, Ids{0});
-}
-
-void a_token_outside_of_the_vocabulary_is_refused(cluster::Communicator& comm) {
-  const SharedDirectory directory(comm);
-  auto inputs = planted_inputs();
-  inputs.vocab = 60;
-  EXPECT_THROW(run_in(comm, directory.path(), inputs), DataError);
-}
-
-const std::vector<CollectiveCheck> checks{
-    {"OwnWordsAreSelected", own_words_are_selected},
-    {"StatisticsAndGroupsAreWritten", statistics_and_groups_are_written},
-    {"NamesMakeGroups", names_make_groups},
-    {"RatioFallsBack", ratio_falls_back},
-    {"ConceptsWithoutFactorsSelectNothing", concepts_without_factors_select_nothing},
-    {"ATokenOutsideOfTheVocabularyIsRefused", a_token_outside_of_the_vocabulary_is_refused},
-};
-
-using SelectionStage = LocalCheck;
-TEST_P(SelectionStage, Holds) { run(); }
-INSTANTIATE_TEST_SUITE_P(Selection, SelectionStage, local_cases(checks, 6), LocalCheck::name);
 
 }  // namespace
 }  // namespace quench::selection

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+// Asking a language model which features are a concept's own (methods 4.4): the questions, their
+// files in the OpenAI batch format, and what the answers say. Local: nothing here communicates.
+namespace quench::selection {
+
+// A feature that is asked about.
+struct Candidate {
+  std::int64_t concept_index = 0;
+  std::int32_t feature = 0;
+  std::vector<std::string> tokens;  // decoded, strongest first, 20 at most
+};
+inline constexpr std::size_t judged_tokens = 20;
+
+struct Question {
+  std::string id;      // custom_id: round, concept, feature and a hash of judge and prompt
+  std::string prompt;  // the user's turn
+};
+
+// Makes the questions of one run to one judge.
+class Questioner {
+ public:
+  // `judge` tells judges apart: another one is asked anew.
+  explicit Questioner(std::string judge) : judge_(std::move(judge)) {}
+
+  // Which concept do the tokens share? In one sentence.
+  Question describe(const Candidate& candidate, const std::string& concept_hash) const;
+  // Is the concept distinctive of the described feature and central to it? In JSON.
+  Question membership(const Candidate& candidate, const std::string& concept_hash,
+                      const std::string& concept_name, const std::string& description) const;
+
+ private:
+  Question question(const std::string& round, const Candidate& candidate,
+                    const std::string& concept_hash, std::string prompt) const;
+  std::string judge_;
+};
+
+// A line of a request file and of an answers' file, without line break.
+std::string request_line(const Question& question, const std::string& model,
+                         std::int64_t max_tokens);
+std::string answer_line(const std::string& id, const std::string& model,
+                        const std::string& content);
+
+// Contents of answers by custom_id. Lines that are no good answer (not JSON, another status than
+// 200, an error, no content) are left out and counted; the first good answer to a question holds.
+struct Answers {
+  std::map<std::string, std::string> contents;
+  std::int64_t malformed = 0;
+};
+Answers parse_answers(const std::string& text);
+
+// The sentence of an answer to describe(), a JSON reply with the key explanation or
+// description included; nothing when there is none.
+std::optional<std::string> description_of(const std::string& content);
+
+struct Membership {
+  bool is_member = false;
+  double confidence = 0;  // clamped to [0, 1]
+};
+// The first {...} of an answer to membership(); nothing unless it holds a truth value
+// is_member and a number confidence.
+std::optional<Membership> membership_of(const std::string& content);
+
+// What is known of a feature in the end. A missing or malformed answer is `missing`, never a no.
+enum class Judged : std::uint8_t { not_asked, yes, no, missing };
+struct Judgement {
+  Judged state = Judged::not_asked;
+  double confidence = 0;
+  std::string description;
+};
+
+}  // namespace quench::selection

@@ -1,0 +1,152 @@
+"""Selections that wait for a judge's answers, are answered on the spot, or are written by a person; and what `inspect` says."""
+import json
+import shutil
+
+import pytest
+
+import launch
+from launch import DONE, QUENCH, USAGE, settings
+from stores import contents
+
+WAITING = 10
+SHORT = settings("relearning.enabled=false", "run.export_to=none", "activations.layers=")
+JUDGE = [*SHORT, *settings("selection.method=judge", "selection.ratio=0.5", "judge.name=some-model")]
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def answer(request, content):
+    return {"id": "x", "custom_id": request["custom_id"], "error": None,
+            "response": {"status_code": 200, "body": {"choices": [{"message": {"role": "assistant", "content": content}}]}}}
+
+
+def write(path, records):
+    path.write_text("".join((record if isinstance(record, str) else json.dumps(record)) + "\n" for record in records))
+
+
+def feature_of(request):
+    return int(request["custom_id"].split("-")[2])
+
+
+def wait_for(config, run, ranks):
+    done = launch.run(config, run, *JUDGE, ranks=ranks)
+    assert done.returncode == WAITING, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("ranks", [0, 2, 3])
+def test_two_rounds_of_answers(config, tmp_path, ranks):
+    run, judge = tmp_path / "run", tmp_path / "run" / "judge"
+    said = wait_for(config, run, ranks)
+    assert "describe.answers.jsonl" in said and "the same command again" in said
+    assert json.loads((run / "manifest.json").read_text())["outcome"].startswith("waiting: ")
+    describe = lines(judge / "describe.jsonl")
+    assert describe[0]["body"]["model"] == "some-model"
+    # One answer is missing, one is empty, one line is broken.
+    write(judge / "describe.answers.jsonl",
+          ["broken", answer(describe[1], " ")] + [answer(request, "Things.") for request in describe[2:]])
+    assert "membership.answers.jsonl" in wait_for(config, run, ranks)
+    membership = lines(judge / "membership.jsonl")
+    assert len(membership) == len(describe) - 2
+    assert "Description: Things." in membership[0]["body"]["messages"][0]["content"]
+    # Answers to other questions do not count as answers.
+    write(judge / "membership.answers.jsonl", [answer({"custom_id": "membership-of-old"}, "{}")])
+    assert "answers none of the questions" in wait_for(config, run, ranks)
+    yes = '{"is_member": true, "confidence": 0.9}'
+    write(judge / "membership.answers.jsonl",
+          [answer(membership[0], yes), answer(membership[1], '{"is_member": false, "confidence": 0.9}'),
+           answer(membership[2], "perhaps")] + [answer(request, yes) for request in membership[3:]])
+    done = launch.run(config, run, *JUDGE, ranks=ranks)
+    assert done.returncode == DONE, done.stderr
+    assert "3 features have no answer of the judge" in done.stderr
+    selection = contents(run / "selection.h5")
+    states = selection["features/judged"]
+    assert (states == 3).sum() == 3 and (states == 2).sum() == 1
+    assert (states == 1).sum() == len(describe) - 4
+    assert (selection["features/selected"] == (states == 1)).all()
+    # Complete, it stays so; other answers are another selection.
+    again = launch.run(config, run, *JUDGE, ranks=ranks)
+    assert again.returncode == DONE and contents(run / "selection.h5").keys() == selection.keys()
+    write(judge / "membership.answers.jsonl", [answer(membership[0], yes)])
+    assert launch.run(config, run, *JUDGE, ranks=ranks).returncode == DONE
+    assert contents(run / "selection.h5")["features/selected"].sum() == 1
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_local_model_answers(base, config, tmp_path, ranks):
+    run = tmp_path / "run"
+    local = [*JUDGE, *settings(f"judge.model={base}/model")]
+    done = launch.run(config, run, *local, ranks=ranks)
+    assert done.returncode == DONE, done.stderr
+    for name in ("describe", "membership"):
+        requests = [line["custom_id"] for line in lines(run / "judge" / f"{name}.jsonl")]
+        assert [line["custom_id"] for line in lines(run / "judge" / f"{name}.answers.jsonl")] == requests
+    answers = (run / "judge" / "describe.answers.jsonl").read_text()
+    other = tmp_path / "other"
+    assert launch.run(config, other, *local, ranks=2).returncode == DONE
+    assert (other / "judge" / "describe.answers.jsonl").read_text() == answers
+
+
+def test_a_person_decides(base, config, tmp_path):
+    names = [record["name"] for record in lines(base / "catalog" / "concepts.jsonl")]
+    chosen = tmp_path / "chosen.jsonl"
+    manual = [*SHORT, *settings("selection.method=manual", f"selection.manual={chosen}")]
+    write(chosen, [{"concept": "Nobody", "features": [1]}, {"concept": names[0], "features": [8], "token": []}])
+    done = launch.run(config, tmp_path / "run", *manual, ranks=2)
+    assert done.returncode == USAGE
+    for part in ("line 1, field concept", "line 2, field features: 8 is no id", "line 2, field token: unknown field"):
+        assert part in done.stderr, done.stderr
+    assert not (tmp_path / "run").exists()
+    write(chosen, [{"concept": names[1], "features": [2, 5]}])
+    done = launch.run(config, tmp_path / "run", *manual, ranks=2)
+    assert done.returncode == DONE, done.stderr
+    assert contents(tmp_path / "run" / "selection.h5")["features/selected"].nonzero()[0].tolist() == [8 + 2, 8 + 5]
+    assert inspect(tmp_path / "run", names[0])["edit"]["status"] == "no_features"
+
+
+def inspect(run, concept):
+    done = launch.call([QUENCH, "inspect", run, "--concept", concept, "--json"])
+    assert done.returncode == DONE, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_inspect_agrees_with_the_files(base, reference):
+    name = lines(base / "catalog" / "concepts.jsonl")[0]["name"]
+    told = inspect(reference, name)
+    selection, edits = contents(reference / "selection.h5"), contents(reference / "edits.h5")
+    assert [f["selected"] for f in told["selection"]["features"]] == selection["features/selected"][:8].astype(bool).tolist()
+    tokens = {token["id"]: token for token in told["selection"]["tokens"] + told["selection"]["variants"]}
+    count = edits["edits/tokens/offsets"][1]
+    ids = edits["edits/tokens/values"][:count].tolist()
+    assert sorted(tokens) == ids
+    rows = edits["edits/values/values"][:edits["edits/values/offsets"][1]].reshape(count, -1)
+    for token, row, norm in zip(ids, rows, edits["edits/row_norms/values"]):
+        share = told["edit"]["strength"] * (row.astype(float) ** 2).sum() ** 0.5 / norm
+        assert tokens[token]["share_of_row"] == pytest.approx(share, rel=1e-5)
+    for feature in told["selection"]["features"]:
+        assert (">= 0.2" if feature["selected"] else "< 0.2") in feature["why"]
+    text = launch.call([QUENCH, "inspect", reference, "--concept", name]).stdout
+    for part in ("features:", "variants:", "near misses:", "status "):
+        assert part in text
+
+
+def test_a_concept_alone(config, base, tmp_path):
+    name = lines(base / "catalog" / "concepts.jsonl")[0]["name"]
+    done = launch.run(config, tmp_path / "run", *SHORT, *settings(f"corpus.concepts={name}"))
+    assert done.returncode == DONE, done.stderr
+    assert "general word frequencies took their place" in done.stderr
+    told = inspect(tmp_path / "run", name)
+    assert told["selection"]["alone"]
+    # Words that a table knows as common are nobody's own.
+    words = {token["text"].strip() for token in told["selection"]["tokens"] if token["text"].startswith(" ")}
+    words = {word for word in words if word.isalpha()}
+    assert words
+    table = tmp_path / "words.tsv"
+    table.write_text("".join(f"{word}\t900000\n" for word in words))
+    shutil.rmtree(tmp_path / "run")
+    done = launch.run(config, tmp_path / "run", *SHORT, *settings(f"corpus.concepts={name}", f"selection.frequencies={table}"))
+    assert done.returncode == DONE, done.stderr
+    left = {token["text"] for token in inspect(tmp_path / "run", name)["selection"]["tokens"]}
+    assert left.isdisjoint({" " + word for word in words})
