@@ -279,7 +279,7 @@ TEST_F(Report, EverythingThatIsThere) {
   write_relearning();
   const auto table = lines_of(write_report(directory_.path()).table);
   EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 75% [70–80] 50% – – 60% / 95%");
-  EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – – –")) << table[4];
+  EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – –")) << table[4];
   EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of status ok 75% [70–80] 50%")) << table[6];
 
   EXPECT_EQ(text_of("cells.csv"),
