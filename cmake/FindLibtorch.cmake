@@ -31,7 +31,9 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::torch)
   add_library(Libtorch::torch INTERFACE IMPORTED)
   target_include_directories(Libtorch::torch SYSTEM INTERFACE
     ${LIBTORCH_INCLUDE_DIR} ${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include)
-  target_link_libraries(Libtorch::torch INTERFACE Libtorch::cpu Libtorch::c10)
+  # at::parallel_for is compiled into its callers: without OpenMP it is a plain loop.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(Libtorch::torch INTERFACE Libtorch::cpu Libtorch::c10 OpenMP::OpenMP_CXX)
   if(QUENCH_CUDA)
     # One process, one CUDA runtime: libtorch's headers and ours must be of one major version.
     if(EXISTS ${_root}/version.py)

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <optional>
 
 #include "cluster/error.hpp"
 #include "stages/dictionary/alternation.hpp"
@@ -161,9 +162,25 @@ bool well_posed(const at::Tensor& matrix) {
   return pivots.min().item<double>() > least_pivot;
 }
 
+// While it lives, ATen works on the calling thread alone: waking others takes longer than a small
+// system does.
+class OneThread {
+ public:
+  OneThread() { at::set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { at::set_num_threads(before_); }
+
+ private:
+  int before_ = at::get_num_threads();
+};
+
 // Steps 1 and 3 of the reference, then F~ as M = X (F^T F + lambda I)^-1 or, where the rounding of
 // C would matter, itself.
 void GramAlternation::solve() {
+  constexpr std::int64_t small = 256;
+  std::optional<OneThread> alone;
+  if (rank_ <= small) alone.emplace();
   const auto scales = gram_.diagonal().sqrt().clamp_min(1e-8);
   mix_ = ridge_.solve(gram_, at::diag(scales));
   features_from_ = current_;
@@ -181,6 +198,7 @@ void GramAlternation::solve() {
     }
   }
   if (!mixed_) {
+    alone.reset();
     features_ = features_of(features_from_, mix_);
     features_gram_ = at::mm(features_, features_.t());
     solver_ = ridge_.solve(features_gram_, features_).to(at::kFloat);
