@@ -25,7 +25,7 @@ struct ContinuationScore {
 
 struct BatchOptions {
   std::int64_t max_tokens = 512;  // tokens of a batch, padding included
-  bool first_choices = false;      // tell which tokens are the likeliest
+  bool first_choices = false;     // tell which tokens are the likeliest
   // Contexts that begin alike have that part computed once, where it is of this many tokens and
   // more.
   std::int64_t least_prefix = 16;

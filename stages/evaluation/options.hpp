@@ -13,7 +13,7 @@ struct Options {
   std::string objective = "margin";   // margin | accuracy
   std::string form = "choice";        // choice | letter | open
   std::int64_t resamples = 1000;      // of the bootstrap
-  std::int64_t batch_tokens = 512;   // tokens of a forward batch, padding included
+  std::int64_t batch_tokens = 512;    // tokens of a forward batch, padding included
   std::string letter = "likelihood";  // likelihood | generate
   std::string invalid = "chance";     // chance | wrong
   bool cut_response = false;

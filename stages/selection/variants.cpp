@@ -7,6 +7,7 @@ namespace quench::selection {
 namespace {
 
 constexpr std::size_t least_letters = 3;
+constexpr std::size_t least_unspaced = 4;  // shorter ones are pieces of many words
 
 std::vector<std::string> forms_of(const std::string& letters) {
   std::vector<std::string> forms = {letters, letters + "s", letters + "es"};
@@ -47,13 +48,14 @@ std::vector<std::int32_t> WordIndex::spellings(std::int32_t token) const {
 
 std::vector<std::int32_t> WordIndex::same_letters(std::int32_t stem) const {
   const auto& letters = letters_[stem];
-  if (letters.size() < least_letters + (spaced_[stem] ? 0 : 1)) return {};
+  if (!spaced_[stem] || letters.size() < least_letters) return {};
   std::vector<std::int32_t> out;
   for (const auto& form : forms_of(letters)) {
     const auto found = tokens_.find(form);
     if (found == tokens_.end()) continue;
-    std::ranges::copy_if(found->second, std::back_inserter(out),
-                         [&](auto token) { return token != stem; });
+    std::ranges::copy_if(found->second, std::back_inserter(out), [&](auto token) {
+      return token != stem && (spaced_[token] || form.size() >= least_unspaced);
+    });
   }
   std::ranges::sort(out);
   return out;

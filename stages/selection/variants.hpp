@@ -21,8 +21,8 @@ class WordIndex {
   WordIndex(std::int64_t vocab, const std::function<std::string(std::int32_t)>& decoded);
 
   // The other tokens with the same letters as `stem` but for case, leading space and a plural s or
-  // es on either side; ascending. None for short stems: 3 letters and more are a word when a space
-  // stands before them, 4 and more otherwise (shorter ones are pieces of many words).
+  // es on either side; ascending. Only of a stem that begins a word (a space stands before it) and
+  // has 3 letters; of tokens without a space, those of 4 letters: others are pieces of many words.
   std::vector<std::int32_t> same_letters(std::int32_t stem) const;
   // All tokens with exactly these letters but for case and leading space, this one among them.
   std::vector<std::int32_t> spellings(std::int32_t token) const;
