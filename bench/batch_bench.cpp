@@ -102,13 +102,5 @@ int run(int count, char** words) {
 }  // namespace
 
 int main(int count, char** words) {
-  try {
-    return run(count, words);
-  } catch (const c10::Error& error) {
-    std::fprintf(stderr, "batch_bench: %s\n", error.what_without_backtrace());
-    return 70;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "batch_bench: %s\n", error.what());
-    return 70;
-  }
+  return quench::bench::guarded("batch_bench", [&] { return run(count, words); });
 }

@@ -357,10 +357,5 @@ int run(int count, char** words) {
 }  // namespace
 
 int main(int count, char** words) {
-  try {
-    return run(count, words);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "dictionary_bench: %s\n", error.what());
-    return 70;
-  }
+  return quench::bench::guarded("dictionary_bench", [&] { return run(count, words); });
 }

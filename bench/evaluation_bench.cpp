@@ -228,10 +228,5 @@ int run(int count, char** words) {
 }  // namespace
 
 int main(int count, char** words) {
-  try {
-    return run(count, words);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "evaluation_bench: %s\n", error.what());
-    return 70;
-  }
+  return quench::bench::guarded("evaluation_bench", [&] { return run(count, words); });
 }

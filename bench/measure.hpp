@@ -1,7 +1,10 @@
 #pragma once
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <vector>
 
 namespace quench::bench {
@@ -20,6 +23,19 @@ double seconds_of(const Run& run) {
 inline double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values.empty() ? 0 : values[values.size() / 2];
+}
+
+// The exit code of a benchmark's run(); what it throws is told on standard error.
+template <typename Run>
+int guarded(const char* name, const Run& run) {
+  try {
+    return run();
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "%s: %s\n", name, error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", name, error.what());
+  }
+  return 70;
 }
 
 }  // namespace quench::bench

@@ -10,6 +10,7 @@
 #include "cluster/log.hpp"
 #include "model/generate.hpp"
 #include "model/weights.hpp"
+#include "stages/batch_format.hpp"
 
 namespace quench::pipeline {
 
@@ -131,7 +132,7 @@ std::vector<std::vector<selection::Judgement>> Judge::ask(const selection::Input
 std::string Judge::read_answers(const std::string& name,
                                 const std::vector<Question>& questions) const {
   auto text = read_text(file(name + ".answers.jsonl"));
-  const auto answers = selection::parse_answers(text);
+  const auto answers = parse_batch_answers(text);
   const bool of_these = std::ranges::any_of(
       questions, [&](const auto& question) { return answers.contents.contains(question.id); });
   if (!text.empty() && !of_these)
@@ -151,7 +152,8 @@ Judge::Contents Judge::round(const std::string& name, const std::vector<Question
     std::filesystem::create_directories(file(""), code);
     std::string requests;
     for (const auto& question : questions)
-      requests += selection::request_line(question, configuration_.judge.name, max_tokens) + "\n";
+      requests +=
+          batch_request(question.id, configuration_.judge.name, question.prompt, max_tokens) + "\n";
     if (read_text(file(name + ".jsonl")) != requests)
       write_atomically(file(name + ".jsonl"), requests);
     text = read_answers(name, questions);
@@ -168,7 +170,7 @@ Judge::Contents Judge::round(const std::string& name, const std::vector<Question
   text = cluster::broadcast_string(world, 0, text);
   if (text.empty()) text = answer_here(name, questions, max_tokens);
   answers_hash_ = cluster::Sha256().field(answers_hash_).field(text).hex();
-  auto answers = selection::parse_answers(text);
+  auto answers = parse_batch_answers(text);
   if (context_.is_root()) {
     const auto answered = std::ranges::count_if(
         questions, [&](const auto& question) { return answers.contents.contains(question.id); });
@@ -213,8 +215,7 @@ std::string Judge::answer_here(const std::string& name, const std::vector<Questi
         throw DataError("judge: questions could not be answered: " + results.failure(i));
       const auto contents = json::parse(results.read(i));
       for (std::size_t q = 0; q < contents.size(); ++q)
-        text +=
-            selection::answer_line(part(i)[q].id, configuration_.judge.name, contents[q]) + "\n";
+        text += batch_answer(part(i)[q].id, configuration_.judge.name, contents[q]) + "\n";
     }
     if (context_.is_root()) write_atomically(file(name + ".answers.jsonl"), text);
   });

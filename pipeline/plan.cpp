@@ -15,6 +15,7 @@
 #include "stages/corpus/catalog.hpp"
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/factorise.hpp"
+#include "stages/dictionary/half_product.hpp"
 
 namespace quench::pipeline {
 
@@ -97,8 +98,13 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
       c.dictionary.scope == "vocabulary"
           ? config.vocab
           : std::min<std::int64_t>(config.vocab, joint ? concept_tokens * 4 : concept_tokens);
-  const dictionary::FitShape shape{rows, config.width, c.dictionary.rank,
-                                   kept_per_feature(rows, c.dictionary.density), joint ? ranks : 1};
+  const dictionary::FitShape shape{
+      rows,
+      config.width,
+      c.dictionary.rank,
+      kept_per_feature(rows, c.dictionary.density),
+      joint ? ranks : 1,
+      config.stored_type == model::StoredType::bf16 && dictionary::HalfProduct::available()};
   dictionary::Machine machine;
   machine.product_rate = gflops * 1e9;
   const auto form = dictionary::choose_form(shape, c.dictionary.form, machine);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <iterator>
 #include <limits>
 #include <numeric>
@@ -13,6 +12,7 @@
 #include "stages/dictionary/half_product.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
+#include "stages/dictionary/threshold.hpp"
 
 namespace quench::dictionary {
 
@@ -40,7 +40,6 @@ class BoundedProjection final : public Projection {
 
   const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
                            const SparseRows& last_by_row) override;
-  const char* name() const override { return "bounded"; }
   double share_computed() const override { return share_; }
 
  private:
@@ -81,13 +80,10 @@ std::vector<float> BoundedProjection::first_least(const at::Tensor& vectors) {
     const float* numbers = values_.const_data_ptr<float>();
     const float* solver = vectors.const_data_ptr<float>();
     at::parallel_for(0, candidates_.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> sizes(count);
       for (auto k = begin; k < end; ++k) {
-        std::transform(numbers + k * count, numbers + (k + 1) * count, sizes.begin(),
-                       [](float value) { return std::abs(value); });
-        std::nth_element(sizes.begin(), sizes.begin() + (kept_ - 1), sizes.end(), std::greater<>());
         const auto bound = bound_of(solver + k * rows_.width(), k);
-        out[k] = std::max(0.0F, sizes[kept_ - 1] * bound.factor - longest * bound.slack);
+        out[k] = std::max(0.0F, threshold_of(numbers + k * count, count, kept_) * bound.factor -
+                                    longest * bound.slack);
       }
     });
   }

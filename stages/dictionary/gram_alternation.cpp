@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -12,6 +11,7 @@
 #include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/laps.hpp"
 #include "stages/dictionary/panels.hpp"
+#include "stages/dictionary/threshold.hpp"
 #include "stages/dictionary/winners.hpp"
 
 namespace quench::dictionary {
@@ -87,6 +87,7 @@ class GramAlternation final : public Alternation {
   at::Tensor features_;   // F^T, [K, d]; unless mixed_
   at::Tensor values_;     // (A^T F~)^T, [K, n]
   Candidates candidates_;
+  std::unique_ptr<cluster::Communicator> alone_ = cluster::make_self_communicator();
   std::vector<float> least_, last_least_;  // thresholds of the last two iterations
 };
 
@@ -206,19 +207,6 @@ void GramAlternation::solve() {
   if (!std::isfinite(solver_.sum().item<float>())) refuse_overflow();
 }
 
-// The least of the `kept` largest magnitudes.
-float threshold_of(const float* values, std::int64_t count, std::int64_t kept) {
-  std::vector<float> sizes(values, values + count);
-  for (float& size : sizes) size = std::abs(size);
-  std::nth_element(sizes.begin(), sizes.begin() + (kept - 1), sizes.end(), std::greater<>());
-  return sizes[kept - 1];
-}
-
-// Thresholds move ever less: the last one, lowered by three times its last move, lets few pass.
-float guess_of(float least, float before) {
-  return least * (1 - std::clamp(3 * std::abs(1 - before / least), 0.01F, 0.5F));
-}
-
 // F~_k, times this gives A^T F~_k of stored rows.
 std::vector<double> GramAlternation::vector_of(std::int64_t column) const {
   std::vector<double> out(shard_.rows.width());
@@ -275,7 +263,7 @@ const Candidates& GramAlternation::screen() {
       found.clear();
       const bool known = !last_least_.empty() && least_[k] > 0;
       if (known)
-        kernels::collect(column, count_, guess_of(least_[k], last_least_[k]), 0, rows, found);
+        kernels::collect(column, count_, next_threshold(least_[k], last_least_[k]), 0, rows, found);
       if (std::ssize(rows) < kept_) {
         rows.clear();
         found.clear();
@@ -355,8 +343,7 @@ double GramAlternation::iterate(bool stop, bool save) {
   laps.lap(seconds_.systems);
   const auto& candidates = screen();
   laps.lap(seconds_.dense);
-  const auto self = cluster::make_self_communicator();
-  auto winners = keep_largest(candidates, kept_, *self);
+  auto winners = keep_largest(candidates, kept_, *alone_);
   laps.lap(seconds_.winners);
   const double cross = mixed_ ? cross_of(mix_, whole(lines_with(winners)))
                               : cross_of(features_, dictionary::product(shard_.rows, winners));

@@ -21,7 +21,6 @@ class Projection {
   // `kept` entries a column and every one that is among the `kept` largest.
   virtual const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
                                    const SparseRows& last_by_row) = 0;
-  virtual const char* name() const = 0;
   // Of the entries of A^T F~, the share that the last call computed.
   virtual double share_computed() const = 0;
 };

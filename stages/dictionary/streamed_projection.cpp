@@ -8,6 +8,7 @@
 #include "cluster/collectives.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
+#include "stages/dictionary/threshold.hpp"
 
 namespace quench::dictionary {
 
@@ -26,7 +27,6 @@ class StreamedProjection final : public Projection {
 
   const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
                            const SparseRows&) override;
-  const char* name() const override { return "streamed"; }
   double share_computed() const override { return share_; }
 
  private:
@@ -70,13 +70,10 @@ std::vector<float> StreamedProjection::first_guess(const at::Tensor& solver) {
   return guess;
 }
 
-// Thresholds move ever less; the slack follows the largest move seen.
 std::vector<float> StreamedProjection::next_guess(const SparseColumns& last) const {
   std::vector<float> guess(last.least_kept);
   for (std::size_t k = 0; k < guess.size(); ++k) {
-    const float before = last_least_.empty() ? 0 : last_least_[k];
-    const float move = guess[k] > 0 ? std::abs(guess[k] - before) / guess[k] : 1;
-    guess[k] *= 1 - std::clamp(3 * move, 0.01F, 0.5F);
+    guess[k] = next_threshold(guess[k], last_least_.empty() ? 0 : last_least_[k]);
   }
   return guess;
 }

@@ -1,13 +1,12 @@
 #include <cctype>
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cluster/error.hpp"
+#include "stages/batch_format.hpp"
 #include "stages/evaluation/judge.hpp"
 
 namespace quench::evaluation {
-
-using nlohmann::json;
 
 namespace {
 
@@ -55,30 +54,16 @@ std::string judge_prompt(JudgeQuestion question, const std::string& asked, const
 }
 
 std::string judge_line(const std::string& custom_id, const std::string& prompt) {
-  const json line{{"custom_id", custom_id},
-                  {"method", "POST"},
-                  {"url", "/v1/chat/completions"},
-                  {"body",
-                   {{"model", "judge"},
-                    {"messages", {{{"role", "user"}, {"content", prompt}}}},
-                    {"max_tokens", 350},
-                    {"temperature", 0}}}};
-  return line.dump(-1, ' ', false, json::error_handler_t::replace);
+  constexpr std::int64_t longest = 350;
+  return batch_request(custom_id, "judge", prompt, longest);
 }
 
 std::map<std::string, std::string> read_judge_answers(const std::filesystem::path& file) {
   std::ifstream stream(file);
   if (!stream) throw DataError(file.string() + ": cannot be read");
-  std::map<std::string, std::string> answers;
-  for (std::string line; std::getline(stream, line);) {
-    const auto value = json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!value.is_object() || !value.contains("custom_id") || !value["custom_id"].is_string())
-      continue;
-    const json::json_pointer content("/response/body/choices/0/message/content");
-    if (!value.contains(content) || !value[content].is_string()) continue;
-    answers[value["custom_id"]] = value[content];
-  }
-  return answers;
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return parse_batch_answers(text.str()).contents;
 }
 
 std::optional<double> judge_verdict(JudgeQuestion question, const std::string& text) {

@@ -11,6 +11,7 @@
 #include "cluster/error.hpp"
 #include "cluster/store.hpp"
 #include "model/tokenizer.hpp"
+#include "stages/report/values.hpp"
 
 namespace quench::report {
 
@@ -31,24 +32,13 @@ constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
 constexpr std::int64_t most_points = 120;      // points of an objective trace
 constexpr std::int64_t most_collisions = 500;  // shared tokens shown
 
-json number(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
-
-json numbers(std::span<const double> values) {
-  json list = json::array();
-  for (const double x : values) list.push_back(number(x));
-  return list;
-}
-
-// {figure: [value, low, high], ...} from a row of columns NAME, NAME_low, NAME_high, and, where
-// there is one, NAME_n.
-json figures(const std::vector<std::string>& columns, std::span<const double> row) {
-  json named = json::object();
-  for (std::size_t i = 0; i + 2 < columns.size();) {
-    const bool has_n = i + 3 < columns.size() && columns[i + 3] == columns[i] + "_n";
-    named[columns[i]] = numbers(row.subspan(i, has_n ? 4 : 3));
-    i += has_n ? 4 : 3;
-  }
-  return named;
+// 0 .. count - 1 sorted by before(a, b), equals as they are.
+template <typename Before>
+std::vector<std::size_t> order_of(std::size_t count, const Before& before) {
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, before);
+  return order;
 }
 
 // Null for a file that is missing or damaged.
@@ -151,9 +141,7 @@ class Gatherer {
     const auto ids = store.read_ragged<std::int32_t>("tokens/ids");
     const auto z = store.read_ragged<double>("tokens/z");
     for (std::int64_t c = 0; c < count_; ++c) {
-      std::vector<std::size_t> order(ids[c].size());
-      std::iota(order.begin(), order.end(), 0);
-      std::ranges::stable_sort(order, [&](auto a, auto b) { return z[c][a] > z[c][b]; });
+      const auto order = order_of(ids[c].size(), [&](auto a, auto b) { return z[c][a] > z[c][b]; });
       json tokens = json::array();
       for (const auto i : order) {
         if (std::ssize(tokens) == most_tokens) break;
@@ -226,10 +214,8 @@ class Gatherer {
     const auto place = joint ? 0 : c;
     const auto tokens =
         dictionary.read_ragged<std::int32_t>("dictionaries/tokens", Range{place, place + 1})[0];
-    std::vector<std::size_t> order(rows.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(
-        order, [&](auto a, auto b) { return std::abs(values[a]) > std::abs(values[b]); });
+    const auto order = order_of(
+        rows.size(), [&](auto a, auto b) { return std::abs(values[a]) > std::abs(values[b]); });
     json list = json::array();
     for (const auto i : order) {
       if (std::ssize(list) == feature_tokens) break;
@@ -241,10 +227,8 @@ class Gatherer {
   void add_collisions(const StoreReader& store) {
     const auto tokens = store.read<std::int32_t>("collisions/tokens");
     const auto concepts = store.read_ragged<std::int64_t>("collisions/concepts");
-    std::vector<std::size_t> order(tokens.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(
-        order, [&](auto a, auto b) { return concepts[a].size() > concepts[b].size(); });
+    const auto order = order_of(
+        tokens.size(), [&](auto a, auto b) { return concepts[a].size() > concepts[b].size(); });
     document_["collision_count"] = tokens.size();
     document_["collisions"] = json::array();
     for (const auto i : order) {
@@ -289,9 +273,8 @@ class Gatherer {
     const auto second = store.read<std::int64_t>("overlaps/second");
     const auto tokens = store.read<std::int64_t>("overlaps/tokens");
     const auto cosine = store.read<double>("overlaps/cosine");
-    std::vector<std::size_t> order(first.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(order, [&](auto a, auto b) { return tokens[a] > tokens[b]; });
+    const auto order =
+        order_of(first.size(), [&](auto a, auto b) { return tokens[a] > tokens[b]; });
     document_["overlaps"] = json::array();
     for (const auto i : order) {
       if (std::ssize(document_["overlaps"]) == most_collisions) break;
@@ -353,11 +336,7 @@ class Gatherer {
   // {base, joint, difference, ...} of open answers a concept and subset, and of instructions.
   void add_judgement(const StoreReader& store) {
     const auto columns = store.read_strings("figures");
-    const auto named = [&](std::span<const double> row) {
-      json object = json::object();
-      for (std::size_t i = 0; i < columns.size(); ++i) object[columns[i]] = number(row[i]);
-      return object;
-    };
+    const auto named = [&](std::span<const double> row) { return cell_of(columns, row); };
     const auto open_rows = store.read<double>("open/scores");
     const auto rated = store.read<double>("instructions/scores");
     const auto width = columns.size();

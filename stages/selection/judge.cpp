@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "cluster/hash.hpp"
 
@@ -45,18 +44,6 @@ std::string dump(const json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
 }
 
-// The content of one line of a batch's output; nothing when it is no good answer.
-std::optional<std::string> content_of(const json& line) {
-  try {
-    if (line.contains("error") && !line["error"].is_null()) return {};
-    const auto& response = line.at("response");
-    if (response.value("status_code", 200) != 200) return {};
-    return response.at("body").at("choices").at(0).at("message").at("content").get<std::string>();
-  } catch (const json::exception&) {
-    return {};
-  }
-}
-
 // The first {...} that is JSON.
 std::optional<json> first_object(const std::string& text) {
   for (auto begin = text.find('{'); begin != std::string::npos; begin = text.find('{', begin + 1)) {
@@ -95,54 +82,6 @@ Question Questioner::membership(const Candidate& candidate, const std::string& c
   return question("membership", candidate, concept_hash,
                   membership_task + ("Concept: " + concept_name) + "\nDescription: " + description +
                       "\nAnswer:");
-}
-
-std::string request_line(const Question& question, const std::string& model,
-                         std::int64_t max_tokens) {
-  const json messages = {{{"role", "user"}, {"content", question.prompt}}};
-  return dump({{"custom_id", question.id},
-               {"method", "POST"},
-               {"url", "/v1/chat/completions"},
-               {"body",
-                {{"model", model},
-                 {"messages", messages},
-                 {"max_tokens", max_tokens},
-                 {"temperature", 0}}}});
-}
-
-std::string answer_line(const std::string& id, const std::string& model,
-                        const std::string& content) {
-  const json choice = {{"index", 0},
-                       {"message", {{"role", "assistant"}, {"content", content}}},
-                       {"finish_reason", "stop"}};
-  return dump({{"id", "quench-" + id},
-               {"custom_id", id},
-               {"response",
-                {{"status_code", 200},
-                 {"request_id", id},
-                 {"body",
-                  {{"id", id},
-                   {"object", "chat.completion"},
-                   {"model", model},
-                   {"choices", json::array({choice})}}}}},
-               {"error", nullptr}});
-}
-
-Answers parse_answers(const std::string& text) {
-  Answers answers;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    if (trimmed(line).empty()) continue;
-    const auto record = json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const bool named =
-        record.is_object() && record.contains("custom_id") && record["custom_id"].is_string();
-    const auto content = named ? content_of(record) : std::nullopt;
-    if (content)
-      answers.contents.emplace(record["custom_id"].get<std::string>(), *content);
-    else
-      ++answers.malformed;
-  }
-  return answers;
 }
 
 std::optional<std::string> description_of(const std::string& content) {

@@ -1,14 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-// Asking a language model which features are a concept's own (methods 4.4): the questions, their
-// files in the OpenAI batch format, and what the answers say. Local: nothing here communicates.
+// Asking a language model which features are a concept's own (methods 4.4): the questions, and
+// what the answers say (their files: stages/batch_format.hpp). Local: nothing here communicates.
 namespace quench::selection {
 
 // A feature that is asked about.
@@ -41,20 +39,6 @@ class Questioner {
                     const std::string& concept_hash, std::string prompt) const;
   std::string judge_;
 };
-
-// A line of a request file and of an answers' file, without line break.
-std::string request_line(const Question& question, const std::string& model,
-                         std::int64_t max_tokens);
-std::string answer_line(const std::string& id, const std::string& model,
-                        const std::string& content);
-
-// Contents of answers by custom_id. Lines that are no good answer (not JSON, another status than
-// 200, an error, no content) are left out and counted; the first good answer to a question holds.
-struct Answers {
-  std::map<std::string, std::string> contents;
-  std::int64_t malformed = 0;
-};
-Answers parse_answers(const std::string& text);
 
 // The sentence of an answer to describe(), a JSON reply with the key explanation or
 // description included; nothing when there is none.

@@ -1,7 +1,6 @@
 #include "stages/dictionary/factorise.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,12 +10,10 @@
 #include <numeric>
 
 #include "cluster/error.hpp"
-#include "cluster/partition.hpp"
-#include "cluster/random.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
-#include "stages/dictionary/token_gram.hpp"
 #include "stages/dictionary/winners.hpp"
 #include "tests/support/reference_factorisation.hpp"
+#include "tests/unit/small_fits.hpp"
 
 namespace quench::dictionary {
 namespace {
@@ -25,63 +22,6 @@ struct Shape {
   std::int64_t rows, width, rank;
   double density;
 };
-
-// Rows near a few common directions, as embeddings are.
-std::vector<float> make_columns(std::int64_t rows, std::int64_t width) {
-  constexpr std::int64_t topics = 7;
-  const cluster::KeyedRandom random(7, "factorise_test");
-  std::vector<float> out(rows * width);
-  for (std::int64_t i = 0; i < rows * width; ++i) {
-    const auto topic = (i / width) * 31 % topics;
-    const auto common = random.normal(1'000'000 + topic * width + i % width);
-    out[i] = static_cast<float>(0.3 * random.normal(i) + common);
-  }
-  return out;
-}
-
-std::vector<std::int32_t> make_tokens(std::int64_t rows) {
-  std::vector<std::int32_t> out(rows);
-  for (std::int64_t i = 0; i < rows; ++i) out[i] = static_cast<std::int32_t>(3 * i + 5);
-  return out;
-}
-
-// One rank's part of a fit of all rows, the group's.
-Fit fit_in(cluster::Communicator& group, const std::vector<float>& columns, std::int64_t width,
-           const Options& options, const FitHooks& hooks = {},
-           const std::string& purpose = "test") {
-  at::set_num_threads(1);
-  const auto count = static_cast<std::int64_t>(columns.size()) / width;
-  const auto tokens = make_tokens(count);
-  const auto own = cluster::rows_of(count, group.size(), group.rank());
-  const Shard shard{Rows(std::span(columns).subspan(own.begin * width, own.size() * width),
-                         std::span(tokens).subspan(own.begin, own.size()), width, 1),
-                    own.begin, count};
-  const auto initial = options.init == "svd" ? svd_initial(shard, options, purpose, group)
-                                             : normal_initial(options, purpose);
-  auto fit = factorise(shard, initial, options, group, hooks);
-  fit.factors.tokens = tokens;
-  return fit;
-}
-
-Fit fit_of(const std::vector<float>& columns, std::int64_t width, const Options& options) {
-  return fit_in(*cluster::make_self_communicator(), columns, width, options);
-}
-
-at::Tensor dense_coefficients(const Factors& factors) {
-  auto out =
-      at::zeros({static_cast<std::int64_t>(factors.tokens.size()), factors.rank}, at::kDouble);
-  const auto kept = factors.per_feature();
-  for (std::int64_t i = 0; i < factors.rank * kept; ++i)
-    out[factors.rows[i]][i / kept] = factors.coefficients[i];
-  return out;
-}
-
-at::Tensor dense_features(const Factors& factors) {
-  return at::from_blob(const_cast<float*>(factors.features.data()), {factors.rank, factors.width},
-                       at::kFloat)
-      .t()
-      .to(at::kDouble);
-}
 
 struct Case {
   Shape shape;
@@ -138,20 +78,6 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AgainstReference, ::testing::ValuesIn(cases()),
                                   "_" + std::to_string(given.param.shape.rank);
                          });
 
-// A sum over ranks rounds otherwise than one of a single rank.
-void expect_same_fit(const Fit& actual, const Fit& expected) {
-  EXPECT_EQ(actual.factors.rows, expected.factors.rows);
-  // Where nothing moves any more, rounding says which iteration is the best one.
-  EXPECT_NEAR(actual.objective.at(actual.best_iteration),
-              expected.objective.at(expected.best_iteration), 1e-6 * expected.objective[0]);
-  ASSERT_EQ(actual.objective.size(), expected.objective.size());
-  for (std::size_t i = 0; i < expected.objective.size(); ++i)
-    EXPECT_NEAR(actual.objective[i], expected.objective[i],
-                1e-6 * expected.objective[i] + 1e-8 * expected.objective[0]);
-  EXPECT_TRUE(
-      at::allclose(dense_features(actual.factors), dense_features(expected.factors), 1e-4, 1e-4));
-}
-
 class Sharded : public ::testing::TestWithParam<std::tuple<int, std::string>> {};
 
 TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
@@ -190,52 +116,6 @@ TEST(Factorise, FormsAgree) {
   const auto gram = fit_of(columns, 40, options);
   options.form = "bounded";
   expect_same_fit(gram, fit_of(columns, 40, options));
-}
-
-// Two features of the same single token: F^T F is singular but for the ridge.
-TEST(Factorise, GramAgreesWhereFeaturesAreTheSame) {
-  const auto columns = make_columns(1100, 30);
-  Options options;
-  options.rank = 25;
-  options.density = 1e-9;
-  options.max_iterations = 15;
-  options.form = "gram";
-  const auto gram = fit_of(columns, 30, options);
-  EXPECT_EQ(gram.form, "gram");
-  std::vector<std::int32_t> tokens(gram.factors.rows);
-  std::ranges::sort(tokens);
-  EXPECT_NE(std::ranges::adjacent_find(tokens), tokens.end());
-  options.form = "bounded";
-  expect_same_fit(gram, fit_of(columns, 30, options));
-}
-
-TEST(TokenGram, IsThatOfTheRowsAlsoWithABlockThatIsShared) {
-  for (const bool halved : {false, true}) {
-    auto columns = make_columns(500, 33);
-    if (halved)
-      for (auto& value : columns)
-        value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff0000U);
-    const auto tokens = make_tokens(500);
-    const Rows rows(columns, tokens, 33, 2);
-    const auto a = at::from_blob(columns.data(), {500, 33}).to(at::kDouble);
-    const auto expected = at::mm(a, a.t());
-    const auto near = [&](TokenGram gram) {
-      const auto along = at::from_blob(gram.along.data(), {500}, at::kDouble);
-      const auto actual = at::from_blob(gram.products.data(), {500, 500}).to(at::kDouble) +
-                          along.unsqueeze(0) + along.unsqueeze(1) + gram.square;
-      return at::allclose(actual, expected, 1e-6, 1e-5);
-    };
-    EXPECT_TRUE(near(token_gram(rows)));
-    // Tokens of the block: every third one, and one that the rows lack.
-    std::vector<std::int32_t> shared{1};
-    std::vector<float> values(33, 100);
-    for (std::int64_t i = 0; i < 500; i += 3) {
-      shared.push_back(tokens[i]);
-      values.insert(values.end(), columns.begin() + i * 33, columns.begin() + (i + 1) * 33);
-    }
-    const SharedTokenGram block(shared, [&] { return Rows(values, shared, 33, 2); });
-    EXPECT_TRUE(near(block.of(rows, tokens)));
-  }
 }
 
 TEST(Factorise, HalvesLoseNothing) {

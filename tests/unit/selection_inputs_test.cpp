@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster/error.hpp"
+#include "stages/batch_format.hpp"
 #include "stages/selection/general.hpp"
 #include "stages/selection/judge.hpp"
 #include "stages/selection/manual.hpp"
@@ -185,7 +186,7 @@ TEST(Judge, RequestsAreOfTheBatchFormat) {
   const auto question = questioner.describe(candidate, "0123456789abcdef");
   EXPECT_TRUE(question.id.starts_with("describe-0123456789ab-17-"));
   EXPECT_LE(question.id.size(), 64U);
-  const auto line = json::parse(request_line(question, "some-model", 64));
+  const auto line = json::parse(batch_request(question.id, "some-model", question.prompt, 64));
   EXPECT_EQ(line["custom_id"], question.id);
   EXPECT_EQ(line["method"], "POST");
   EXPECT_EQ(line["url"], "/v1/chat/completions");
@@ -203,15 +204,18 @@ TEST(Judge, RequestsAreOfTheBatchFormat) {
 }
 
 TEST(Judge, AnswersThatAreNoneAreCounted) {
+  const std::string body = R"({"choices": [{"message": {"content": "half an answer"}}]})";
   const std::string text =
-      answer_line("a", "m", "first") + "\n" + answer_line("a", "m", "second") + "\n\nnot JSON\n" +
-      R"({"custom_id": "b", "response": {"status_code": 500, "body": {}}, "error": null})" + "\n" +
-      R"({"custom_id": "c", "response": null, "error": {"message": "busy"}})" + "\n" +
+      batch_answer("a", "m", "first") + "\n" + batch_answer("a", "m", "second") + "\n\nnot JSON\n" +
+      R"({"custom_id": "b", "response": {"status_code": 500, "body": )" + body + "}}\n" +
+      R"({"custom_id": "c", "response": {"body": )" + body +
+      R"(}, "error": {"code": "busy"}})"
+      "\n" +
       R"({"custom_id": "d", "response": {"body": {"choices": [{"message": {"content": null}}]}}})" +
       "\n" +
       R"({"custom_id": "e", "response": {"body": {"choices": [{"message": {"content": "x"}}]}}})" +
       "\n" + R"({"response": {"body": {"choices": [{"message": {"content": "y"}}]}}})";
-  const auto answers = parse_answers(text);
+  const auto answers = parse_batch_answers(text);
   EXPECT_EQ(answers.contents, (std::map<std::string, std::string>{{"a", "first"}, {"e", "x"}}));
   EXPECT_EQ(answers.malformed, 5);
 }
