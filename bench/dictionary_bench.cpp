@@ -29,6 +29,7 @@
 #include "cluster/session.hpp"
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/factorise.hpp"
+#include "stages/dictionary/half_product.hpp"
 
 namespace {
 
@@ -222,8 +223,9 @@ void joint(const Case& given, cluster::Communicator& world) {
   Case local = given;
   local.rows = own.size();
   const double product = plain_product(local, rows);
-  const dictionary::FitShape shape{given.rows, given.width, given.rank,
-                                   kept_per_feature(given.rows, density), world.size()};
+  const dictionary::FitShape shape{given.rows,   given.width,
+                                   given.rank,   kept_per_feature(given.rows, density),
+                                   world.size(), dictionary::HalfProduct::speed()};
   if (world.rank() != 0) return;
   const double mine = mean_iteration(ours, 3, ours.seconds.size());
   std::cout << json{{"case", "joint"},

@@ -104,7 +104,7 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
       c.dictionary.rank,
       kept_per_feature(rows, c.dictionary.density),
       joint ? ranks : 1,
-      config.stored_type == model::StoredType::bf16 && dictionary::HalfProduct::available()};
+      config.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
   dictionary::Machine machine;
   machine.product_rate = gflops * 1e9;
   const auto form = dictionary::choose_form(shape, c.dictionary.form, machine);

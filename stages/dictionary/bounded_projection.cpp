@@ -12,14 +12,13 @@
 #include "stages/dictionary/half_product.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
+#include "stages/dictionary/rounding.hpp"
 #include "stages/dictionary/threshold.hpp"
 
 namespace quench::dictionary {
 
 namespace {
 
-// Rounding of a dot product, relative to the lengths of its vectors; far below what it bounds.
-constexpr double rounding = 1e-5;
 // One number costs this many times more alone than in a product of all of them.
 constexpr std::int64_t price_of_one = 24;
 constexpr std::int64_t panel_numbers = std::int64_t{1} << 20;
@@ -33,14 +32,18 @@ class BoundedProjection final : public Projection {
         comm_(comm),
         candidates_(columns),
         values_(at::zeros({columns, rows.count()}, at::kFloat)),
-        vectors_(at::zeros({columns, rows.width()}, at::kFloat)) {
+        vectors_(at::zeros({columns, rows.width()}, at::kFloat)),
+        all_columns_(columns) {
+    std::iota(all_columns_.begin(), all_columns_.end(), 0);
     if (rows.halved() && HalfProduct::available())
       half_product_.emplace(rows.halves(), rows.count(), rows.width());
   }
 
-  const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
-                           const SparseRows& last_by_row) override;
-  double share_computed() const override { return share_; }
+  const Candidates& screen(const at::Tensor& solver, const SparseColumns& last) override;
+  double share_computed() const override {
+    return static_cast<double>(computed_) /
+           static_cast<double>(std::max<std::int64_t>(1, values_.numel()));
+  }
 
  private:
   struct Bound {
@@ -48,17 +51,15 @@ class BoundedProjection final : public Projection {
   };
 
   std::vector<float> first_least(const at::Tensor& vectors);
-  std::vector<float> winners_now(const at::Tensor& vectors, const SparseColumns& last,
-                                 const SparseRows& by_row) const;
-  std::vector<float> least_of(const std::vector<float>& winners, const SparseColumns& last);
+  Candidates winners_now(const at::Tensor& vectors, const SparseColumns& last) const;
+  std::vector<float> least_of(const Candidates& winners);
   Bound bound_of(const float* vector, std::int64_t column) const;
   void find_rows(const at::Tensor& vectors, const std::vector<float>& least,
-                 const SparseColumns& last, const std::vector<std::int64_t>& columns);
+                 const Candidates& winners, const std::vector<std::int64_t>& columns);
   std::vector<std::int64_t> crowded_columns() const;
   void renew(const at::Tensor& vectors, const std::vector<std::int64_t>& columns);
   at::Tensor multiply(at::Tensor& vectors) const;
-  void compute_found(const at::Tensor& vectors, const SparseColumns& last,
-                     const std::vector<float>& winners);
+  void compute_found(const at::Tensor& vectors, const Candidates& winners);
 
   const Rows& rows_;
   std::int64_t kept_;
@@ -67,7 +68,8 @@ class BoundedProjection final : public Projection {
   at::Tensor values_;   // [K, n]: A^T of vectors_
   at::Tensor vectors_;  // [K, d]: what each column of values_ was made from; at first both are zero
   std::optional<HalfProduct> half_product_;
-  double share_ = 0;
+  std::vector<std::int64_t> all_columns_;
+  std::int64_t computed_ = 0;  // entries, by the last screen
 };
 
 // Collective. Lower bounds of the thresholds when nothing is known yet: what `kept` rows of one
@@ -92,27 +94,23 @@ std::vector<float> BoundedProjection::first_least(const at::Tensor& vectors) {
   return out;
 }
 
-// What the last winners are worth under the new vectors, in their order.
-std::vector<float> BoundedProjection::winners_now(const at::Tensor& vectors,
-                                                  const SparseColumns& last,
-                                                  const SparseRows& by_row) const {
-  std::vector<float> out(last.rows.size());
-  const float* solver = vectors.const_data_ptr<float>();
-  at::parallel_for(0, rows_.count(), 64, [&](std::int64_t begin, std::int64_t end) {
-    for (auto r = begin; r < end; ++r)
-      for (auto i = by_row.offsets[r]; i < by_row.offsets[r + 1]; ++i)
-        out[by_row.places[i]] = rows_.dot(r, solver + by_row.columns[i] * rows_.width());
-  });
+// What the last winners are worth under the new vectors.
+Candidates BoundedProjection::winners_now(const at::Tensor& vectors,
+                                          const SparseColumns& last) const {
+  Candidates out(last.columns());
+  for (std::int64_t k = 0; k < last.columns(); ++k) {
+    const auto rows = last.rows_of(k);
+    out.rows[k].assign(rows.begin(), rows.end());
+  }
+  compute_values(rows_, vectors, all_columns_, out);
   return out;
 }
 
 // Collective. Since `kept` entries reach it, no column's threshold is below.
-std::vector<float> BoundedProjection::least_of(const std::vector<float>& winners,
-                                               const SparseColumns& last) {
-  std::vector<float> out(last.columns(), std::numeric_limits<float>::infinity());
-  for (std::int64_t k = 0; k < last.columns(); ++k)
-    for (auto i = last.offsets[k]; i < last.offsets[k + 1]; ++i)
-      out[k] = std::min(out[k], std::abs(winners[i]));
+std::vector<float> BoundedProjection::least_of(const Candidates& winners) {
+  std::vector<float> out(winners.columns(), std::numeric_limits<float>::infinity());
+  for (std::int64_t k = 0; k < winners.columns(); ++k)
+    for (const float value : winners.values[k]) out[k] = std::min(out[k], std::abs(value));
   if (comm_.size() > 1)
     comm_.all_reduce(cluster::buffer_of(std::span<float>(out)), cluster::Op::min);
   return out;
@@ -138,9 +136,7 @@ BoundedProjection::Bound BoundedProjection::bound_of(const float* vector,
 }
 
 // Adds the winners of the last iteration, which rounding may have left out.
-void add_winners(const SparseColumns& last, std::int64_t column, std::vector<std::int32_t>& rows) {
-  const std::span winners(last.rows.data() + last.offsets[column],
-                          last.offsets[column + 1] - last.offsets[column]);
+void add_winners(const std::vector<std::int32_t>& winners, std::vector<std::int32_t>& rows) {
   if (std::ranges::includes(rows, winners)) return;
   std::vector<std::int32_t> all;
   std::ranges::set_union(rows, winners, std::back_inserter(all));
@@ -149,7 +145,7 @@ void add_winners(const SparseColumns& last, std::int64_t column, std::vector<std
 
 // Rows of some columns whose bound reaches `least`, into candidates_.
 void BoundedProjection::find_rows(const at::Tensor& vectors, const std::vector<float>& least,
-                                  const SparseColumns& last,
+                                  const Candidates& winners,
                                   const std::vector<std::int64_t>& columns) {
   const auto count = rows_.count();
   const float* numbers = values_.const_data_ptr<float>();
@@ -160,8 +156,8 @@ void BoundedProjection::find_rows(const at::Tensor& vectors, const std::vector<f
       const auto bound = bound_of(solver + k * rows_.width(), k);
       candidates_.rows[k].clear();
       kernels::collect_bounded(numbers + k * count, rows_.norms().data(), count, bound.factor,
-                               bound.slack, least[k], candidates_.rows[k]);
-      add_winners(last, k, candidates_.rows[k]);
+                               bound.slack, least[k], 0, candidates_.rows[k]);
+      add_winners(winners.rows[k], candidates_.rows[k]);
     }
   });
 }
@@ -206,65 +202,48 @@ void BoundedProjection::renew(const at::Tensor& vectors, const std::vector<std::
   vectors_.index_copy_(0, index, chosen);
 }
 
-// Values of the rows in candidates_: those of the last winners are known, the others are computed,
-// a row at a time.
-void BoundedProjection::compute_found(const at::Tensor& vectors, const SparseColumns& last,
-                                      const std::vector<float>& winners) {
-  SparseColumns open;
-  std::vector<std::size_t> slots;  // of each open entry, among its column's candidates
-  for (std::int64_t k = 0; k < candidates_.columns(); ++k) {
-    const auto& rows = candidates_.rows[k];
+// Values of the rows in candidates_: those of the last winners, which are among them, are known;
+// the others are computed.
+void BoundedProjection::compute_found(const at::Tensor& vectors, const Candidates& winners) {
+  Candidates open(candidates_.columns());
+  for (const auto k : all_columns_)
+    std::ranges::set_difference(candidates_.rows[k], winners.rows[k],
+                                std::back_inserter(open.rows[k]));
+  compute_values(rows_, vectors, all_columns_, open);
+  for (const auto k : all_columns_) {
     auto& values = candidates_.values[k];
-    values.resize(rows.size());
-    auto known = last.offsets[k];
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      while (known < last.offsets[k + 1] && last.rows[known] < rows[i]) ++known;
-      if (known < last.offsets[k + 1] && last.rows[known] == rows[i]) {
-        values[i] = winners[known];
-      } else {
-        open.rows.push_back(rows[i]);
-        slots.push_back(i);
-      }
+    values.clear();
+    auto known = winners.values[k].begin();
+    auto made = open.values[k].begin();
+    auto winner = winners.rows[k].begin();
+    for (const auto row : candidates_.rows[k]) {
+      const bool won = winner != winners.rows[k].end() && *winner == row;
+      values.push_back(won ? *known++ : *made++);
+      if (won) ++winner;
     }
-    open.offsets.push_back(std::ssize(open.rows));
+    computed_ += std::ssize(values);
   }
-  open.values.resize(open.rows.size());
-  const auto by_row = dictionary::by_row(open, rows_.count());
-  const float* solver = vectors.const_data_ptr<float>();
-  at::parallel_for(0, rows_.count(), 64, [&](std::int64_t begin, std::int64_t end) {
-    for (auto r = begin; r < end; ++r)
-      for (auto i = by_row.offsets[r]; i < by_row.offsets[r + 1]; ++i) {
-        const auto k = by_row.columns[i];
-        candidates_.values[k][slots[by_row.places[i]]] = rows_.dot(r, solver + k * rows_.width());
-      }
-  });
-  share_ += static_cast<double>(std::ssize(open.rows) + std::ssize(last.rows));
 }
 
-const Candidates& BoundedProjection::screen(const at::Tensor& solver, const SparseColumns& last,
-                                            const SparseRows& last_by_row) {
+const Candidates& BoundedProjection::screen(const at::Tensor& solver, const SparseColumns& last) {
   const auto vectors = (rows_.scale() == 1 ? solver : solver * rows_.scale()).contiguous();
-  std::vector<std::int64_t> all(candidates_.columns());
-  std::iota(all.begin(), all.end(), 0);
-  share_ = 0;
+  computed_ = 0;
   if (last.columns() == 0) {
-    renew(vectors, all);
-    SparseColumns none;
-    none.offsets.resize(all.size() + 1);
-    find_rows(vectors, first_least(vectors), none, all);
-    compute_found(vectors, none, {});
-    share_ = 1;
+    const Candidates none(candidates_.columns());
+    renew(vectors, all_columns_);
+    find_rows(vectors, first_least(vectors), none, all_columns_);
+    compute_found(vectors, none);
+    computed_ = values_.numel();
     return candidates_;
   }
-  const auto winners = winners_now(vectors, last, last_by_row);
-  const auto least = least_of(winners, last);
-  find_rows(vectors, least, last, all);
+  const auto winners = winners_now(vectors, last);
+  const auto least = least_of(winners);
+  find_rows(vectors, least, winners, all_columns_);
   const auto crowded = crowded_columns();
   renew(vectors, crowded);
-  find_rows(vectors, least, last, crowded);
-  compute_found(vectors, last, winners);
-  share_ = share_ / static_cast<double>(std::max<std::int64_t>(1, values_.numel())) +
-           static_cast<double>(crowded.size()) / static_cast<double>(all.size());
+  find_rows(vectors, least, winners, crowded);
+  compute_found(vectors, winners);
+  computed_ += std::ssize(crowded) * rows_.count();
   return candidates_;
 }
 

@@ -34,7 +34,7 @@ struct Sizes {
 
 Cost predict_gram(const FitShape& shape, const Machine& machine) {
   const Sizes s(shape);
-  const double product_rate = machine.product_rate * (shape.halved ? machine.half_speed : 1);
+  const double product_rate = machine.product_rate * shape.product_speed;
   const double sparse = 2 * s.entries * s.rows;
   const double dense = 2 * s.rows * s.k * s.k;
   const double systems = 12 * s.k * s.k * s.k;
@@ -53,7 +53,7 @@ Cost predict_gram(const FitShape& shape, const Machine& machine) {
 
 Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine) {
   const Sizes s(shape);
-  const double rate = machine.product_rate * (shape.halved ? machine.half_speed : 1);
+  const double rate = machine.product_rate * shape.product_speed;
   const double dense = 2 * s.d * s.rows * s.k * (bounded ? bounded_share : 1);
   const double sparse = 4 * s.entries * s.d + 2 * s.entries * (s.entries / s.rows);
   // F over the ranks' slices; F~ and the smaller of F^T F and F F^T by every rank.
@@ -77,8 +77,9 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
     out.seconds += out.bytes_sent / machine.network_rate +
                    9 * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
   out.start_seconds = 2 * s.rows * s.k * (s.d + s.k) / machine.product_rate;
-  out.resident_bytes = s.rows * s.d * (shape.halved ? 4 : 2) + 8 * (4 * s.k * s.d + 2 * s.k * s.k) +
-                       24 * s.entries + (bounded ? 4 * s.rows * s.k : 4.0 * (1 << 23));
+  out.resident_bytes = s.rows * s.d * (shape.product_speed > 1 ? 4 : 2) +
+                       8 * (4 * s.k * s.d + 2 * s.k * s.k) + 24 * s.entries +
+                       (bounded ? 4 * s.rows * s.k : 4.0 * (1 << 23));
   return out;
 }
 

@@ -7,12 +7,13 @@
 namespace quench::dictionary {
 
 struct FitShape {
-  std::int64_t rows = 0;   // n, over all ranks of the group
-  std::int64_t width = 0;  // d
-  std::int64_t rank = 0;   // K
-  std::int64_t kept = 0;   // m, entries a column
-  int ranks = 1;           // of the group
-  bool halved = false;     // rows of bfloat16, and a processor that multiplies such
+  std::int64_t rows = 0;     // n, over all ranks of the group
+  std::int64_t width = 0;    // d
+  std::int64_t rank = 0;     // K
+  std::int64_t kept = 0;     // m, entries a column
+  int ranks = 1;             // of the group
+  double product_speed = 1;  // of products with A over float32 ones: rows of bfloat16, and a
+                             // processor that multiplies such, are faster
 };
 
 // Direct forms hold A and multiply it by F~: `bounded` skips entries that cannot win, `streamed`
@@ -24,7 +25,6 @@ Form form_named(const std::string& name);
 // What one core and one link do: orders of size for a server of the 2020s.
 struct Machine {
   double product_rate = 1.2e11;  // float32 flops a second of one rank
-  double half_speed = 1.8;       // products of bfloat16 over that
   double system_rate = 4e10;     // float64 flops a second
   double memory_rate = 2.5e10;   // bytes a second, in order
   double visit_rate = 1e10;      // bytes a second, rows in any order

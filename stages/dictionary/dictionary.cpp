@@ -129,7 +129,7 @@ void log_cost(const Block& block, const Options& options, int group_size,
     const auto rows = std::ssize(block.tokens[i]);
     const FitShape shape{rows,         block.width,
                          options.rank, kept_per_feature(rows, options.density),
-                         group_size,   HalfProduct::available()};
+                         group_size,   HalfProduct::speed()};
     const auto form = form_named(block.forms[i]);
     sums[measured] += block.seconds[i];
     sums[predicted] +=

@@ -44,10 +44,9 @@ class DirectAlternation final : public Alternation {
   at::Tensor features_, own_features_;  // F^T, and this rank's columns of it
   at::Tensor features_gram_;            // F^T F, or F F^T where that is the smaller one
   std::shared_ptr<const SparseColumns> coefficients_;  // of this rank's rows
-  SparseRows by_row_;
-  at::Tensor product_;  // (A G)^T, this rank's columns
-  at::Tensor sums_;     // what ranks add up whole: G^T G, flags
-  at::Tensor gram_;     // a view of it
+  at::Tensor product_;                                 // (A G)^T, this rank's columns
+  at::Tensor sums_;                                    // what ranks add up whole: G^T G, flags
+  at::Tensor gram_;                                    // a view of it
 };
 
 DirectAlternation::DirectAlternation(const Shard& shard, Form form, const Options& options,
@@ -103,9 +102,8 @@ void DirectAlternation::sum_over_ranks(const at::Tensor& product) {
 void DirectAlternation::take(SparseColumns coefficients, bool stop, bool save) {
   Laps laps;
   coefficients_ = std::make_shared<const SparseColumns>(std::move(coefficients));
-  by_row_ = by_row(*coefficients_, shard_.rows.count());
   const auto product = dictionary::product(shard_.rows, *coefficients_);
-  gram_.copy_(gram(*coefficients_, by_row_));
+  gram_.copy_(gram(*coefficients_, by_row(*coefficients_, shard_.rows.count())));
   sums_[-2].fill_(stop ? 1 : 0);
   sums_[-1].fill_(save ? 1 : 0);
   laps.lap(seconds_.sparse);
@@ -145,7 +143,7 @@ double DirectAlternation::iterate(bool stop, bool save) {
   Laps laps;
   const auto vectors = solver();
   laps.lap(seconds_.systems);
-  const auto& candidates = projection_->screen(vectors, *coefficients_, by_row_);
+  const auto& candidates = projection_->screen(vectors, *coefficients_);
   laps.lap(seconds_.dense);
   auto winners = keep_largest(candidates, kept_, group_);
   laps.lap(seconds_.winners);

@@ -21,7 +21,7 @@ FitShape shape_of(const Shard& shard, const Options& options, const cluster::Com
           .rank = options.rank,
           .kept = kept_per_feature(shard.count, options.density),
           .ranks = group.size(),
-          .halved = shard.rows.halved() && HalfProduct::available()};
+          .product_speed = shard.rows.halved() ? HalfProduct::speed() : 1};
 }
 
 // A fit on its way: the alternation, when to stop it, and the best of it.

@@ -228,7 +228,7 @@ std::vector<double> GramAlternation::vector_of(std::int64_t column) const {
     places.push_back(static_cast<std::int32_t>(r));
     factors.push_back(static_cast<float>(factor));
   }
-  shard_.rows.weighted_sum(places, factors.data(), out.data());
+  shard_.rows.add_weighted(places, factors.data(), out.data());
   return out;
 }
 

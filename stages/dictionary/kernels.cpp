@@ -77,13 +77,12 @@ template <typename T>
 // The time is that of reaching the rows: they are read in long pieces, the next one asked for
 // ahead, while the sums stay in the innermost cache.
 template <typename T>
-[[gnu::always_inline]] inline void weighted_sum_of(const T* rows, const std::int32_t* places,
+[[gnu::always_inline]] inline void add_weighted_of(const T* rows, const std::int32_t* places,
                                                    const float* factors, std::int64_t entries,
                                                    std::int64_t width, double* sums) {
   constexpr std::int64_t piece = 1024;
   constexpr std::int64_t ahead = 4;
   constexpr std::int64_t line = 64 / sizeof(T);
-  std::memset(sums, 0, width * sizeof(double));
   for (std::int64_t begin = 0; begin < width; begin += piece) {
     const std::int64_t end = begin + piece < width ? begin + piece : width;
     for (std::int64_t e = 0; e < entries; ++e) {
@@ -114,13 +113,13 @@ QUENCH_CLONES float dot(const Half* row, const float* vector, std::int64_t width
   return dot_of(row, vector, width);
 }
 
-QUENCH_CLONES void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
+QUENCH_CLONES void add_weighted(const float* rows, const std::int32_t* places, const float* factors,
                                 std::int64_t entries, std::int64_t width, double* sums) {
-  weighted_sum_of(rows, places, factors, entries, width, sums);
+  add_weighted_of(rows, places, factors, entries, width, sums);
 }
-QUENCH_CLONES void weighted_sum(const Half* rows, const std::int32_t* places, const float* factors,
+QUENCH_CLONES void add_weighted(const Half* rows, const std::int32_t* places, const float* factors,
                                 std::int64_t entries, std::int64_t width, double* sums) {
-  weighted_sum_of(rows, places, factors, entries, width, sums);
+  add_weighted_of(rows, places, factors, entries, width, sums);
 }
 
 // Four rows at a time, so that the sums are loaded and stored a quarter as often.
@@ -192,7 +191,7 @@ QUENCH_CLONES void collect(const float* values, std::int64_t count, float least,
 }
 
 QUENCH_CLONES void collect_bounded(const float* values, const float* norms, std::int64_t count,
-                                   float factor, float slack, float least,
+                                   float factor, float slack, float least, std::int32_t first,
                                    std::vector<std::int32_t>& places) {
   for (std::int64_t i = 0; i < count; i += lanes) {
     const bool whole = i + lanes <= count;
@@ -203,7 +202,7 @@ QUENCH_CLONES void collect_bounded(const float* values, const float* norms, std:
     if (any == 0) continue;
     for (auto j = i; j < (whole ? i + lanes : count); ++j)
       if (std::fabs(values[j]) * factor + norms[j] * slack >= least)
-        places.push_back(static_cast<std::int32_t>(j));
+        places.push_back(first + static_cast<std::int32_t>(j));
   }
 }
 

@@ -12,13 +12,13 @@ using Half = std::uint16_t;  // a bfloat16: the upper half of a float32
 float dot(const float* row, const float* vector, std::int64_t width);
 float dot(const Half* row, const float* vector, std::int64_t width);
 
-// sums[j] = sum over e of factors[e] * rows[places[e] * width + j], in float64.
-void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
+// sums[j] += sum over e of factors[e] * rows[places[e] * width + j], in float64.
+void add_weighted(const float* rows, const std::int32_t* places, const float* factors,
                   std::int64_t entries, std::int64_t width, double* sums);
-void weighted_sum(const Half* rows, const std::int32_t* places, const float* factors,
+void add_weighted(const Half* rows, const std::int32_t* places, const float* factors,
                   std::int64_t entries, std::int64_t width, double* sums);
 
-// The same in float32.
+// sums[j] = the same in float32.
 void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
                   std::int64_t entries, std::int64_t width, float* sums);
 
@@ -36,9 +36,10 @@ void widen(const Half* from, std::int64_t count, float* to);
 void collect(const float* values, std::int64_t count, float least, std::int32_t first,
              std::vector<std::int32_t>& places, std::vector<float>& found);
 
-// Appends every i with |values[i]| factor + norms[i] slack >= least, ascending.
+// Appends first + i for every i with |values[i]| factor + norms[i] slack >= least, ascending.
 void collect_bounded(const float* values, const float* norms, std::int64_t count, float factor,
-                     float slack, float least, std::vector<std::int32_t>& places);
+                     float slack, float least, std::int32_t first,
+                     std::vector<std::int32_t>& places);
 
 // How many values are at least `least` in magnitude.
 std::int64_t count_from(const float* values, std::int64_t count, float least);

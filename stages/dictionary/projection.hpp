@@ -19,14 +19,13 @@ class Projection {
   // Collective. solver: F~^T, [K, d] float32, the same on all ranks. last: the winners of the
   // iteration before, none (no columns) in the first. Over all ranks the candidates hold at least
   // `kept` entries a column and every one that is among the `kept` largest.
-  virtual const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
-                                   const SparseRows& last_by_row) = 0;
+  virtual const Candidates& screen(const at::Tensor& solver, const SparseColumns& last) = 0;
   // Of the entries of A^T F~, the share that the last call computed.
   virtual double share_computed() const = 0;
 };
 
-// Panels of rows times F~, compared with a guess of each column's threshold while they are in the
-// cache: the n x K numbers never exist together. A guess that proves too high is lowered and its
+// One pass over the rows compares their products with a guess of each column's threshold: the n x K
+// numbers never exist together (search.hpp). A guess that proves too high is lowered and its
 // columns are done again.
 std::unique_ptr<Projection> make_streamed_projection(const Rows& rows, std::int64_t columns,
                                                      std::int64_t kept,

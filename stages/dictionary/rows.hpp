@@ -34,8 +34,8 @@ class Rows {
   void copy(std::int64_t first, std::int64_t count, float* out) const;
   // <row, vector>, stored units.
   float dot(std::int64_t row, const float* vector) const;
-  // sums [width] = sum over e of factors[e] * row places[e], stored units.
-  void weighted_sum(std::span<const std::int32_t> places, const float* factors, double* sums) const;
+  // sums [width] += sum over e of factors[e] * row places[e], stored units.
+  void add_weighted(std::span<const std::int32_t> places, const float* factors, double* sums) const;
 
  private:
   std::int64_t width_;
@@ -51,13 +51,13 @@ inline float Rows::dot(std::int64_t row, const float* vector) const {
                   : kernels::dot(floats_.data() + row * width_, vector, width_);
 }
 
-inline void Rows::weighted_sum(std::span<const std::int32_t> places, const float* factors,
+inline void Rows::add_weighted(std::span<const std::int32_t> places, const float* factors,
                                double* sums) const {
   const auto entries = std::ssize(places);
   if (halved())
-    kernels::weighted_sum(halves_.data(), places.data(), factors, entries, width_, sums);
+    kernels::add_weighted(halves_.data(), places.data(), factors, entries, width_, sums);
   else
-    kernels::weighted_sum(floats_.data(), places.data(), factors, entries, width_, sums);
+    kernels::add_weighted(floats_.data(), places.data(), factors, entries, width_, sums);
 }
 
 }  // namespace quench::dictionary

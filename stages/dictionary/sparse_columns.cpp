@@ -2,14 +2,14 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
+#include "stages/dictionary/runs.hpp"
 
 namespace quench::dictionary {
 
 SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count) {
   const auto entries = sparse.rows.size();
   SparseRows out{std::vector<std::int64_t>(row_count + 1, 0), std::vector<std::int32_t>(entries),
-                 std::vector<float>(entries), std::vector<std::int64_t>(entries)};
+                 std::vector<float>(entries)};
   for (const auto row : sparse.rows) ++out.offsets[row + 1];
   for (std::int64_t r = 0; r < row_count; ++r) out.offsets[r + 1] += out.offsets[r];
   auto next = out.offsets;
@@ -18,7 +18,6 @@ SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count) {
       const auto place = next[sparse.rows[i]]++;
       out.columns[place] = static_cast<std::int32_t>(k);
       out.values[place] = sparse.values[i];
-      out.places[place] = i;
     }
   }
   return out;
@@ -26,15 +25,14 @@ SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count) {
 
 at::Tensor product(const Rows& rows, const SparseColumns& sparse) {
   const auto width = rows.width();
-  auto out = at::empty({sparse.columns(), width}, at::kDouble);
+  auto out = at::zeros({sparse.columns(), width}, at::kDouble);
   double* sums = out.mutable_data_ptr<double>();
-  at::parallel_for(0, sparse.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto k = begin; k < end; ++k) {
-      const auto first = sparse.offsets[k];
-      const std::span places(sparse.rows.data() + first, sparse.offsets[k + 1] - first);
-      rows.weighted_sum(places, sparse.values.data() + first, sums + k * width);
-    }
-  });
+  for_each_run(
+      sparse.columns(), rows.count(), width, [&](std::int64_t k) { return sparse.rows_of(k); },
+      [&](std::int64_t k, std::size_t begin, std::size_t end) {
+        rows.add_weighted(sparse.rows_of(k).subspan(begin, end - begin),
+                          sparse.values.data() + sparse.offsets[k] + begin, sums + k * width);
+      });
   if (rows.scale() != 1) out.mul_(rows.scale());
   return out;
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "stages/dictionary/rows.hpp"
@@ -18,6 +19,9 @@ struct SparseColumns {
   std::vector<float> least_kept;  // [K]: least |value| of a column over all ranks
 
   std::int64_t columns() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  std::span<const std::int32_t> rows_of(std::int64_t column) const {
+    return std::span(rows).subspan(offsets[column], offsets[column + 1] - offsets[column]);
+  }
 };
 
 // The same entries by row: those of row r are [offsets[r], offsets[r + 1]), columns ascending.
@@ -25,7 +29,6 @@ struct SparseRows {
   std::vector<std::int64_t> offsets;
   std::vector<std::int32_t> columns;
   std::vector<float> values;
-  std::vector<std::int64_t> places;  // where the entry is in the SparseColumns
 };
 SparseRows by_row(const SparseColumns& sparse, std::int64_t row_count);
 

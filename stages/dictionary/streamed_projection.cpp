@@ -6,37 +6,34 @@
 #include <limits>
 
 #include "cluster/collectives.hpp"
-#include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
+#include "stages/dictionary/search.hpp"
 #include "stages/dictionary/threshold.hpp"
 
 namespace quench::dictionary {
 
 namespace {
 
-constexpr std::int64_t tile_numbers = std::int64_t{1} << 22;  // 16 MiB, about a core's share of L3
-constexpr std::int64_t sample_rows = 8192;                    // over all ranks, for the first guess
+constexpr std::int64_t sample_rows = 8192;  // over all ranks, for the first guess
 
 class StreamedProjection final : public Projection {
  public:
   StreamedProjection(const Rows& rows, std::int64_t columns, std::int64_t kept,
                      cluster::Communicator& comm)
-      : rows_(rows), kept_(kept), comm_(comm), candidates_(columns) {
+      : rows_(rows), search_(make_search(rows)), kept_(kept), comm_(comm), candidates_(columns) {
     total_rows_ = cluster::all_reduce_value(comm, rows.count(), cluster::Op::sum);
   }
 
-  const Candidates& screen(const at::Tensor& solver, const SparseColumns& last,
-                           const SparseRows&) override;
+  const Candidates& screen(const at::Tensor& solver, const SparseColumns& last) override;
   double share_computed() const override { return share_; }
 
  private:
   std::vector<float> first_guess(const at::Tensor& solver);
   std::vector<float> next_guess(const SparseColumns& last) const;
-  void collect(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
-               const std::vector<float>& guess);
   std::vector<std::int64_t> short_columns(const std::vector<std::int64_t>& columns);
 
   const Rows& rows_;
+  std::unique_ptr<Search> search_;
   std::int64_t kept_, total_rows_;
   cluster::Communicator& comm_;
   Candidates candidates_;
@@ -78,33 +75,6 @@ std::vector<float> StreamedProjection::next_guess(const SparseColumns& last) con
   return guess;
 }
 
-void StreamedProjection::collect(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
-                                 const std::vector<float>& guess) {
-  const auto count = static_cast<std::int64_t>(columns.size());
-  for (const auto k : columns) {
-    candidates_.rows[k].clear();
-    candidates_.values[k].clear();
-  }
-  const bool all = count == candidates_.columns();
-  const auto vectors =
-      all ? solver : solver.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
-  const auto panel = tile_numbers / count;
-  const auto tile =
-      at::empty({count * std::min(panel, std::max<std::int64_t>(1, rows_.count()))}, at::kFloat);
-  for_each_panel(rows_, panel, [&](const at::Tensor& part, std::int64_t first) {
-    auto values = tile.slice(0, 0, count * part.size(0)).view({count, part.size(0)});
-    at::mm_out(values, vectors, part.t());
-    const float* numbers = values.const_data_ptr<float>();
-    at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = begin; i < end; ++i)
-        kernels::collect(numbers + i * part.size(0), part.size(0), guess[columns[i]],
-                         static_cast<std::int32_t>(first), candidates_.rows[columns[i]],
-                         candidates_.values[columns[i]]);
-    });
-  });
-  share_ += static_cast<double>(count) / static_cast<double>(candidates_.columns());
-}
-
 // Collective.
 std::vector<std::int64_t> StreamedProjection::short_columns(
     const std::vector<std::int64_t>& columns) {
@@ -117,8 +87,7 @@ std::vector<std::int64_t> StreamedProjection::short_columns(
   return out;
 }
 
-const Candidates& StreamedProjection::screen(const at::Tensor& solver, const SparseColumns& last,
-                                             const SparseRows&) {
+const Candidates& StreamedProjection::screen(const at::Tensor& solver, const SparseColumns& last) {
   const auto vectors = rows_.scale() == 1 ? solver : solver * rows_.scale();
   auto guess = last.columns() == 0 ? first_guess(vectors) : next_guess(last);
   last_least_ = last.least_kept;
@@ -126,7 +95,8 @@ const Candidates& StreamedProjection::screen(const at::Tensor& solver, const Spa
   for (std::size_t k = 0; k < columns.size(); ++k) columns[k] = static_cast<std::int64_t>(k);
   share_ = 0;
   for (int round = 0; !columns.empty(); ++round) {
-    collect(vectors, columns, guess);
+    search_->collect(vectors, columns, guess, candidates_);
+    share_ += static_cast<double>(columns.size()) / static_cast<double>(candidates_.columns());
     columns = short_columns(columns);
     for (const auto k : columns) guess[k] = round == 0 ? guess[k] * 0.7F : 0;
   }

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <functional>
 
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
+#include "stages/dictionary/runs.hpp"
 
 namespace quench::dictionary {
 
@@ -110,6 +112,36 @@ void append_winners(const Candidates& candidates, std::int64_t column, Threshold
 }
 
 }  // namespace
+
+void Candidates::clear(std::int64_t column) {
+  rows[column].clear();
+  values[column].clear();
+}
+
+void Candidates::drop_below(std::int64_t column, float least) {
+  std::size_t left = 0;
+  for (std::size_t i = 0; i < rows[column].size(); ++i) {
+    if (!(std::abs(values[column][i]) >= least)) continue;
+    rows[column][left] = rows[column][i];
+    values[column][left++] = values[column][i];
+  }
+  rows[column].resize(left);
+  values[column].resize(left);
+}
+
+void compute_values(const Rows& rows, const at::Tensor& vectors,
+                    const std::vector<std::int64_t>& columns, Candidates& candidates) {
+  const float* numbers = vectors.const_data_ptr<float>();
+  for (const auto k : columns) candidates.values[k].resize(candidates.rows[k].size());
+  for_each_run(
+      std::ssize(columns), rows.count(), rows.width(),
+      [&](std::int64_t i) { return std::span<const std::int32_t>(candidates.rows[columns[i]]); },
+      [&](std::int64_t i, std::size_t begin, std::size_t end) {
+        const auto k = columns[i];
+        for (auto j = begin; j < end; ++j)
+          candidates.values[k][j] = rows.dot(candidates.rows[k][j], numbers + k * rows.width());
+      });
+}
 
 SparseColumns keep_largest(const Candidates& candidates, std::int64_t kept,
                            cluster::Communicator& comm) {

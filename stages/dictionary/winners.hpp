@@ -16,7 +16,14 @@ struct Candidates {
 
   explicit Candidates(std::int64_t columns = 0) : rows(columns), values(columns) {}
   std::int64_t columns() const { return static_cast<std::int64_t>(rows.size()); }
+  void clear(std::int64_t column);
+  // Drops the column's entries of magnitude below `least`.
+  void drop_below(std::int64_t column, float least);
 };
+
+// Local. Sets values[k][i] = <row rows[k][i], vector k> of some columns; vectors: [K, d] float32.
+void compute_values(const Rows& rows, const at::Tensor& vectors,
+                    const std::vector<std::int64_t>& columns, Candidates& candidates);
 
 // Collective. Of every column the `kept` entries of largest magnitude over all ranks, exactly, ties
 // to the lower global row (ranks hold ascending ranges of rows). The candidates of all ranks
