@@ -156,7 +156,7 @@ void BoundedProjection::find_rows(const at::Tensor& vectors, const std::vector<f
       const auto bound = bound_of(solver + k * rows_.width(), k);
       candidates_.rows[k].clear();
       kernels::collect_bounded(numbers + k * count, rows_.norms().data(), count, bound.factor,
-                               bound.slack, least[k], 0, candidates_.rows[k]);
+                               bound.slack, least[k], candidates_.rows[k]);
       add_winners(winners.rows[k], candidates_.rows[k]);
     }
   });

@@ -65,9 +65,9 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
   const double streamed_bytes = 2 * s.rows * s.d + (bounded ? 8 : 16) * s.rows * s.k;
   const double visited_bytes = 4 * s.entries * s.d;
   out.bytes = streamed_bytes + visited_bytes;
-  // The sums, two flags and two parts of the objective; four histograms of a column; candidates and
-  // ties of a column, counted.
-  const double payload = 8 * (s.k * s.d + s.k * s.k + 3) + 4 * 4 * 256 * s.k + 2 * 8 * s.k;
+  // The sums, two flags and two parts of the objective; four histograms, a guess, and the
+  // candidates and ties, counted, of a column.
+  const double payload = 8 * (s.k * s.d + s.k * s.k + 3) + 4 * 4 * 256 * s.k + (4 + 2 * 8) * s.k;
   const double share = static_cast<double>(shape.ranks - 1) / shape.ranks;
   out.bytes_sent = 2 * share * payload;  // ring, or reduce-scatter and all-gather
   out.seconds = dense / rate + streamed_bytes / machine.memory_rate +

@@ -191,7 +191,7 @@ QUENCH_CLONES void collect(const float* values, std::int64_t count, float least,
 }
 
 QUENCH_CLONES void collect_bounded(const float* values, const float* norms, std::int64_t count,
-                                   float factor, float slack, float least, std::int32_t first,
+                                   float factor, float slack, float least,
                                    std::vector<std::int32_t>& places) {
   for (std::int64_t i = 0; i < count; i += lanes) {
     const bool whole = i + lanes <= count;
@@ -202,7 +202,24 @@ QUENCH_CLONES void collect_bounded(const float* values, const float* norms, std:
     if (any == 0) continue;
     for (auto j = i; j < (whole ? i + lanes : count); ++j)
       if (std::fabs(values[j]) * factor + norms[j] * slack >= least)
-        places.push_back(first + static_cast<std::int32_t>(j));
+        places.push_back(static_cast<std::int32_t>(j));
+  }
+}
+
+QUENCH_CLONES void collect_lines(const float* values, std::int64_t lines, std::int64_t count,
+                                 const float* norms, const float* slack, const float* least,
+                                 std::int32_t first, std::vector<std::int32_t>* places) {
+  constexpr std::int64_t line = 32;
+  float longest = 0;
+  for (std::int64_t i = 0; i < count; ++i) longest = norms[i] > longest ? norms[i] : longest;
+  for (std::int64_t k = 0; k < lines; ++k, values += line) {
+    const float bound = least[k] - longest * slack[k];
+    int any = 0;
+    for (std::int64_t i = 0; i < line; ++i) any |= std::fabs(values[i]) >= bound;
+    if (any == 0) continue;
+    for (std::int64_t i = 0; i < count; ++i)
+      if (std::fabs(values[i]) + norms[i] * slack[k] >= least[k])
+        places[k].push_back(first + static_cast<std::int32_t>(i));
   }
 }
 

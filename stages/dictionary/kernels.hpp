@@ -36,10 +36,15 @@ void widen(const Half* from, std::int64_t count, float* to);
 void collect(const float* values, std::int64_t count, float least, std::int32_t first,
              std::vector<std::int32_t>& places, std::vector<float>& found);
 
-// Appends first + i for every i with |values[i]| factor + norms[i] slack >= least, ascending.
+// Appends every i with |values[i]| factor + norms[i] slack >= least, ascending.
 void collect_bounded(const float* values, const float* norms, std::int64_t count, float factor,
-                     float slack, float least, std::int32_t first,
-                     std::vector<std::int32_t>& places);
+                     float slack, float least, std::vector<std::int32_t>& places);
+
+// For each of `lines` lines of 32 values, of which `count` matter: appends to places[line] first +
+// i for every i with |values[line][i]| + norms[i] slack[line] >= least[line], ascending.
+void collect_lines(const float* values, std::int64_t lines, std::int64_t count, const float* norms,
+                   const float* slack, const float* least, std::int32_t first,
+                   std::vector<std::int32_t>* places);
 
 // How many values are at least `least` in magnitude.
 std::int64_t count_from(const float* values, std::int64_t count, float least);

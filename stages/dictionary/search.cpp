@@ -13,6 +13,8 @@ namespace quench::dictionary {
 
 namespace {
 
+static_assert(HalfProduct::block_rows == 32, "as kernels::collect_lines has it");
+
 at::Tensor lines_of(const at::Tensor& vectors, const std::vector<std::int64_t>& columns) {
   if (std::ssize(columns) == vectors.size(0)) return vectors.contiguous();
   return vectors.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
@@ -92,15 +94,16 @@ class HalfSearch final : public Search {
                  const std::vector<float>& least, Candidates& found) {
     const auto [halves, slack] = rounded(chosen);
     const auto count = std::ssize(columns);
+    std::vector<float> bounds;
+    for (const auto k : columns) bounds.push_back(least[k]);
     std::vector<std::vector<std::vector<std::int32_t>>> places(  // [threads][columns]
         at::get_num_threads(), std::vector<std::vector<std::int32_t>>(count));
     product_.visit(halves, [&](const HalfProduct::Part& part) {
-      auto& mine = places[at::get_thread_num()];
-      for (auto k = part.first_vector; k < part.first_vector + part.vectors; ++k)
-        kernels::collect_bounded(part.sums + (k - part.first_vector) * HalfProduct::block_rows,
-                                 rows_.norms().data() + part.first_row, part.rows, 1, slack[k],
-                                 least[columns[k]], static_cast<std::int32_t>(part.first_row),
-                                 mine[k]);
+      kernels::collect_lines(part.sums, part.vectors, part.rows,
+                             rows_.norms().data() + part.first_row,
+                             slack.data() + part.first_vector, bounds.data() + part.first_vector,
+                             static_cast<std::int32_t>(part.first_row),
+                             places[at::get_thread_num()].data() + part.first_vector);
     });
     for (std::int64_t k = 0; k < count; ++k) {
       auto& rows = found.rows[columns[k]];

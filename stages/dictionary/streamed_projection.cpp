@@ -14,7 +14,8 @@ namespace quench::dictionary {
 
 namespace {
 
-constexpr std::int64_t sample_rows = 8192;  // over all ranks, for the first guess
+// A sample over all ranks: large enough for a quantile, small beside the rows.
+constexpr std::int64_t fewest_samples = 1024, most_samples = 8192, sample_share = 32;
 
 class StreamedProjection final : public Projection {
  public:
@@ -28,8 +29,9 @@ class StreamedProjection final : public Projection {
   double share_computed() const override { return share_; }
 
  private:
-  std::vector<float> first_guess(const at::Tensor& solver);
-  std::vector<float> next_guess(const SparseColumns& last) const;
+  void sample(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
+              std::vector<float>& guess) const;
+  std::vector<float> next_guess(const at::Tensor& solver, const SparseColumns& last) const;
   std::vector<std::int64_t> short_columns(const std::vector<std::int64_t>& columns);
 
   const Rows& rows_;
@@ -41,37 +43,47 @@ class StreamedProjection final : public Projection {
   double share_ = 0;
 };
 
-// A quantile of evenly spaced rows, lowered so that it is seldom too high.
-std::vector<float> StreamedProjection::first_guess(const at::Tensor& solver) {
-  const auto stride = std::max<std::int64_t>(1, total_rows_ / sample_rows);
+// For some columns a quantile of evenly spaced rows, lowered by what chance does to it.
+void StreamedProjection::sample(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
+                                std::vector<float>& guess) const {
+  if (columns.empty()) return;
+  const auto wanted = std::clamp(total_rows_ / sample_share, fewest_samples, most_samples);
+  const auto stride = std::max<std::int64_t>(1, total_rows_ / wanted);
   const auto count = (rows_.count() + stride - 1) / stride;
-  std::vector<float> guess(candidates_.columns(), std::numeric_limits<float>::infinity());
+  for (const auto k : columns) guess[k] = std::numeric_limits<float>::infinity();
   if (count > 0) {
-    const auto sample = at::empty({count, rows_.width()}, at::kFloat);
+    const auto chosen = at::empty({count, rows_.width()}, at::kFloat);
     for (std::int64_t i = 0; i < count; ++i)
-      rows_.copy(i * stride, 1, sample.mutable_data_ptr<float>() + i * rows_.width());
-    const auto sizes = at::mm(solver, sample.t()).abs_();
-    const auto place =
-        std::min(count, 1 + static_cast<std::int64_t>(std::ceil(1.2 * static_cast<double>(kept_) *
-                                                                static_cast<double>(count) /
-                                                                static_cast<double>(total_rows_))));
-    at::parallel_for(0, candidates_.columns(), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto k = begin; k < end; ++k) {
-        float* line = sizes.mutable_data_ptr<float>() + k * count;
+      rows_.copy(i * stride, 1, chosen.mutable_data_ptr<float>() + i * rows_.width());
+    const auto vectors = solver.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
+    const auto sizes = at::mm(vectors, chosen.t()).abs_();
+    const double expected =
+        static_cast<double>(kept_) * static_cast<double>(count) / static_cast<double>(total_rows_);
+    const auto place = std::min(
+        count, 1 + static_cast<std::int64_t>(std::ceil(expected + 2.5 * std::sqrt(expected))));
+    at::parallel_for(0, std::ssize(columns), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i) {
+        float* line = sizes.mutable_data_ptr<float>() + i * count;
         std::nth_element(line, line + (place - 1), line + count, std::greater<>());
-        guess[k] = line[place - 1];
+        guess[columns[i]] = line[place - 1];
       }
     });
   }
-  comm_.all_reduce(cluster::buffer_of(std::span<float>(guess)), cluster::Op::min);
-  return guess;
 }
 
-std::vector<float> StreamedProjection::next_guess(const SparseColumns& last) const {
-  std::vector<float> guess(last.least_kept);
-  for (std::size_t k = 0; k < guess.size(); ++k) {
-    guess[k] = next_threshold(guess[k], last_least_.empty() ? 0 : last_least_[k]);
+// Collective. Guesses from the last two thresholds, or from a sample where they moved much, or
+// where there are none.
+std::vector<float> StreamedProjection::next_guess(const at::Tensor& solver,
+                                                  const SparseColumns& last) const {
+  constexpr float much = 0.97F;
+  std::vector<float> guess(candidates_.columns());
+  std::vector<std::int64_t> open;
+  for (std::int64_t k = 0; k < std::ssize(guess); ++k) {
+    if (!last_least_.empty()) guess[k] = next_threshold(last.least_kept[k], last_least_[k]);
+    if (last_least_.empty() || guess[k] < much * last.least_kept[k]) open.push_back(k);
   }
+  sample(solver, open, guess);
+  comm_.all_reduce(cluster::buffer_of(std::span<float>(guess)), cluster::Op::min);
   return guess;
 }
 
@@ -89,7 +101,7 @@ std::vector<std::int64_t> StreamedProjection::short_columns(
 
 const Candidates& StreamedProjection::screen(const at::Tensor& solver, const SparseColumns& last) {
   const auto vectors = rows_.scale() == 1 ? solver : solver * rows_.scale();
-  auto guess = last.columns() == 0 ? first_guess(vectors) : next_guess(last);
+  auto guess = next_guess(vectors, last);
   last_least_ = last.least_kept;
   std::vector<std::int64_t> columns(candidates_.columns());
   for (std::size_t k = 0; k < columns.size(); ++k) columns[k] = static_cast<std::int64_t>(k);
