@@ -95,6 +95,7 @@ void Configuration::validate() const {
   required("run.model", run.model);
   required("run.catalog", run.catalog);
   required("run.directory", run.directory);
+  if (dictionary.init == "file") required("dictionary.init_file", dictionary.init_file);
   if (selection.method == "manual") required("selection.manual", selection.manual);
   problems.throw_if_any<ConfigError>("configuration:");
 }

@@ -8,6 +8,7 @@
 #include "cluster/hash.hpp"
 #include "model/memory.hpp"
 #include "pipeline/needs.hpp"
+#include "stages/dictionary/initial_file.hpp"
 #include "stages/selection/general.hpp"
 #include "stages/selection/manual.hpp"
 
@@ -81,6 +82,16 @@ std::vector<selection::Decision> open_manual(const Configuration& configuration,
   return selection::read_manual(configuration.selection.manual, limits);
 }
 
+// What dictionaries start from.
+void open_initial(const Configuration& configuration, const RunInputs& inputs, Problems& problems) {
+  const auto& options = configuration.dictionary;
+  if (options.init == "file")
+    attempt(problems, "dictionary.init_file", [&] {
+      const dictionary::InitialFile checked(options.init_file, options.rank,
+                                            inputs.model.config.vocab);
+    });
+}
+
 // What selection reads beside catalog and model.
 void open_selection(const Configuration& configuration, RunInputs& inputs, Problems& problems) {
   const auto& options = configuration.selection;
@@ -129,6 +140,7 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
   cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
 
   RunInputs inputs{std::move(*directory), std::move(concepts), std::move(shared), {}, {}, {}};
+  open_initial(configuration, inputs, problems);
   open_selection(configuration, inputs, problems);
   cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
   inputs.identity.configuration = configuration.table().values();
@@ -137,6 +149,9 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
   }
   inputs.identity.inputs["catalog/concepts"] = hash_concepts(inputs.concepts);
   inputs.identity.inputs["catalog/shared"] = inputs.shared.hash;
+  if (configuration.dictionary.init == "file")
+    inputs.identity.inputs["dictionary/initial"] =
+        hash_file(world, configuration.dictionary.init_file);
   const auto& selection = configuration.selection;
   if (selection.method == "manual")
     inputs.identity.inputs["selection/manual"] = hash_file(world, selection.manual);

@@ -34,9 +34,10 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
   hashes.corpus = hash_of({"corpus", hash_inputs(identity, "catalog/"),
                            hash_inputs(identity, "model/tokenizer"), options({"corpus."})});
   hashes.dictionary =
-      hash_of({"dictionary", hashes.corpus, hashes.model,
-               configuration.table().fingerprint({"dictionary."},
-                                                 {"dictionary.batch", "dictionary.checkpoint"})});
+      hash_of({"dictionary", hashes.corpus, hashes.model, hash_inputs(identity, "dictionary/"),
+               configuration.table().fingerprint(
+                   {"dictionary."},
+                   {"dictionary.batch", "dictionary.checkpoint", "dictionary.init_file"})});
   hashes.activations =
       hash_of({"activations", hashes.corpus, hashes.model, options({"activations."})});
   hashes.selection = hash_of({"selection", hashes.dictionary, hash_inputs(identity, "selection/"),

@@ -77,12 +77,10 @@ void ConceptBatch::add(std::int64_t c, Jobs& to) const {
   auto tokens = inputs_.tokens(c);
   if (tokens.empty()) return;
   auto& shard = to.shards.emplace_back(make_shard(inputs_, tokens, *self));
-  const auto purpose = inputs_.concept_hash(c);
-  to.jobs.push_back({shard.rows, options_.init == "svd"
-                                     ? svd_initial(shard, options_, purpose, *self)
-                                     : normal_initial(options_, purpose)});
   to.concepts.push_back(c);
   to.tokens.push_back(std::move(tokens));
+  to.jobs.push_back({shard.rows, initial_rows(shard, to.tokens.back(), options_,
+                                              inputs_.concept_hash(c), initial_file_, *self)});
 }
 
 void ConceptBatch::factorise(std::span<const std::int64_t> concepts,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "stages/dictionary/dictionary.hpp"
+#include "stages/dictionary/initial_file.hpp"
 
 namespace quench::dictionary {
 
@@ -25,8 +26,10 @@ std::int64_t batch_size(const Inputs& inputs, const Options& options, cluster::C
 // Local.
 class ConceptBatch {
  public:
-  ConceptBatch(const Inputs& inputs, const Options& options, cluster::Context& context)
-      : inputs_(inputs), options_(options), context_(context) {}
+  // initial_file: null unless dictionary.init = file.
+  ConceptBatch(const Inputs& inputs, const Options& options, const InitialFile* initial_file,
+               cluster::Context& context)
+      : inputs_(inputs), options_(options), initial_file_(initial_file), context_(context) {}
 
   // Those of `concepts` that are `wanted`. What cannot be done so is left to the host: bad rows, a
   // singular system, too little memory on the device. Throws ClusterError when the device fails.
@@ -41,6 +44,7 @@ class ConceptBatch {
 
   const Inputs& inputs_;
   const Options& options_;
+  const InitialFile* initial_file_;
   cluster::Context& context_;
   bool stopped_ = false;
   std::map<std::int64_t, Fit> fits_;

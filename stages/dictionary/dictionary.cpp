@@ -17,6 +17,7 @@
 #include "stages/dictionary/dictionary_file.hpp"
 #include "stages/dictionary/fit_record.hpp"
 #include "stages/dictionary/half_product.hpp"
+#include "stages/dictionary/initial_file.hpp"
 #include "stages/factorisation/resume.hpp"
 
 namespace quench::dictionary {
@@ -30,7 +31,12 @@ std::string fingerprint_of(const Options& options) {
   auto copy = options;
   OptionTable table;
   describe(copy, table);
-  return table.fingerprint({"dictionary."}, {"dictionary.batch", "dictionary.checkpoint"});
+  return table.fingerprint({"dictionary."},
+                           {"dictionary.batch", "dictionary.checkpoint", "dictionary.init_file"});
+}
+
+std::int64_t vocab_of(const Inputs& inputs) {
+  return static_cast<std::int64_t>(inputs.embedding.size()) / inputs.width;
 }
 
 // Of everything that decides a factorisation and nothing else.
@@ -54,6 +60,7 @@ struct Job {
   const Options& options;
   cluster::Context& context;
   const SharedTokenGram* shared_gram;  // may be null
+  const InitialFile* initial_file;     // may be null
   std::filesystem::path checkpoint;
   std::function<void(std::int64_t, double)> progress;
 };
@@ -65,8 +72,7 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
   cluster::agree(group, [&] { shard.emplace(make_shard(job.inputs, tokens, group)); });
   if (job.shared_gram != nullptr && !job.inputs.shared_tokens.empty())
     shard->token_gram = [&](const Rows& rows) { return job.shared_gram->of(rows, tokens); };
-  const auto initial = job.options.init == "svd" ? svd_initial(*shard, job.options, purpose, group)
-                                                 : normal_initial(job.options, purpose);
+  const auto initial = initial_rows(*shard, tokens, job.options, purpose, job.initial_file, group);
   const auto state = resumed_state(stage_name, job.checkpoint, load_state, group);
   FitHooks hooks;
   hooks.stop = [&] { return job.context.stop.requested(); };
@@ -89,6 +95,7 @@ std::filesystem::path checkpoint_of(const cluster::Context& context, const std::
 // Collective. Each rank reads the token lists of its share; all ranks get all tasks, whose cost is
 // the number of tokens.
 std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& options,
+                                      const InitialFile* initial_file,
                                       cluster::Communicator& comm) {
   const auto fingerprint = fingerprint_of(options);
   std::string keys;
@@ -97,6 +104,7 @@ std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& optio
     const auto own = cluster::rows_of(inputs.concepts, comm.size(), comm.rank());
     for (auto c = own.begin; c < own.end; ++c) {
       const auto tokens = inputs.tokens(c);
+      if (initial_file != nullptr) initial_file->require(tokens);
       keys += key_of(inputs, inputs.concept_hash(c), tokens, fingerprint);
       costs.push_back(std::ssize(tokens));
     }
@@ -152,16 +160,19 @@ void log_cost(const Block& block, const Options& options, int group_size,
 }
 
 // Collective over the world.
-Block factorise_concepts(const Inputs& inputs, const Options& options, cluster::Context& context) {
+Block factorise_concepts(const Inputs& inputs, const Options& options,
+                         const InitialFile* initial_file, cluster::Context& context) {
   auto& comm = context.world();
-  const auto tasks = make_tasks(inputs, options, comm);
+  const auto tasks = make_tasks(inputs, options, initial_file, comm);
   const SharedTokenGram shared_gram(inputs.shared_tokens, [&] {
     return make_shard(inputs, inputs.shared_tokens, *cluster::make_self_communicator()).rows;
   });
   const auto job_of = [&](std::int64_t c) {
-    return Job{inputs, options, context, &shared_gram, checkpoint_of(context, tasks[c].key), {}};
+    return Job{
+        inputs, options, context, &shared_gram, initial_file, checkpoint_of(context, tasks[c].key),
+        {}};
   };
-  ConceptBatch batch(inputs, options, context);
+  ConceptBatch batch(inputs, options, initial_file, context);
   cluster::Bundles bundles;
   if (const auto size = batch_size(inputs, options, context, tasks); size > 0) {
     bundles.size = size;
@@ -196,7 +207,7 @@ Block factorise_concepts(const Inputs& inputs, const Options& options, cluster::
 // Every token of the catalog's text, or of the vocabulary. Collective.
 std::vector<std::int32_t> joint_tokens(const Inputs& inputs, const Options& options,
                                        cluster::Communicator& comm) {
-  const auto vocab = static_cast<std::int64_t>(inputs.embedding.size()) / inputs.width;
+  const auto vocab = vocab_of(inputs);
   std::vector<std::uint8_t> used(vocab, options.scope == "vocabulary" ? 1 : 0);
   if (options.scope == "catalog") {
     cluster::agree(comm, [&] {
@@ -213,12 +224,14 @@ std::vector<std::int32_t> joint_tokens(const Inputs& inputs, const Options& opti
 }
 
 // Collective over the world; the block is rank 0's.
-Block factorise_jointly(const Inputs& inputs, const Options& options, cluster::Context& context) {
+Block factorise_jointly(const Inputs& inputs, const Options& options,
+                        const InitialFile* initial_file, cluster::Context& context) {
   auto& comm = context.world();
   auto tokens = joint_tokens(inputs, options, comm);
+  if (initial_file != nullptr) initial_file->require(tokens);
   const std::string purpose = "joint";
   const auto key = key_of(inputs, purpose, tokens, fingerprint_of(options));
-  Job job{inputs, options, context, nullptr, checkpoint_of(context, key), {}};
+  Job job{inputs, options, context, nullptr, initial_file, checkpoint_of(context, key), {}};
   cluster::agree(comm, [&] {
     if (context.is_root()) std::filesystem::create_directories(job.checkpoint.parent_path());
   });
@@ -256,8 +269,12 @@ void describe(Options& options, OptionTable& table) {
       "entries that cannot win, streamed never holds them all, auto takes the cheapest",
       {"auto", "gram", "bounded", "streamed"});
   table.add_choice("dictionary.init", options.init,
-                   "initial coefficients: keyed normal numbers, or singular vectors",
-                   {"normal", "svd"});
+                   "initial coefficients (G_0): keyed normal numbers, singular vectors, or those "
+                   "of dictionary.init_file",
+                   {"normal", "svd", "file"});
+  table.add("dictionary.init_file", options.init_file,
+            "HDF5 file with a row of initial coefficients for each token (docs/file-formats.md, "
+            "initial.h5)");
   describe(options, table, "dictionary");
   table.add("dictionary.batch", options.batch,
             "concepts factorised together on one device; 0: 16 on a GPU, 1 on the CPU", {0, 4096});
@@ -275,8 +292,13 @@ Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context&
         "dictionary: on the CPU; a GPU takes the factorisations of concepts that ranks do not "
         "share "
         "(dictionary.scope = concept, run.group_size = 1)");
-  const auto block = joint ? factorise_jointly(inputs, options, context)
-                           : factorise_concepts(inputs, options, context);
+  std::optional<InitialFile> initial_file;
+  if (options.init == "file")
+    cluster::agree(
+        comm, [&] { initial_file.emplace(options.init_file, options.rank, vocab_of(inputs)); });
+  const auto* given = initial_file ? &*initial_file : nullptr;
+  const auto block = joint ? factorise_jointly(inputs, options, given, context)
+                           : factorise_concepts(inputs, options, given, context);
   log_cost(block, options, joint ? comm.size() : context.session.group().size(), comm);
   const auto path = context.run_directory / "dictionary.h5";
   write(comm, path, {stage_name, schema, inputs.run_id, inputs.inputs_hash}, block, inputs.scale,

@@ -14,7 +14,8 @@ struct Options : StopOptions {
   double ridge =
       1e-4;  // first try of lambda; raised tenfold, up to three times, when a system is singular
   std::string form = "auto";    // auto | gram | bounded | streamed: how an iteration is done
-  std::string init = "normal";  // normal | svd
+  std::string init = "normal";  // normal | svd | file
+  std::string init_file;        // file: HDF5 with G_0
   std::int64_t batch = 0;   // concepts factorised together on one device; 0: 16 on a GPU, else 1
   double checkpoint = 300;  // seconds between checkpoints inside a factorisation
   std::int64_t seed = 42;

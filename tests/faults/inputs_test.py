@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import h5py
+import numpy as np
 import pytest
 
 import launch
@@ -57,6 +59,29 @@ def catalog(base, tmp_path):
 def test_setting(config, run, setting, parts, ranks):
     refused(launch.run(config, run, *settings(setting), ranks=ranks), *parts)
     assert not run.exists()
+
+
+def test_initial_coefficients_from_a_file(base, config, run, tmp_path):
+    file, vocab = tmp_path / "initial.h5", json.loads((base / "model/config.json").read_text())["vocab_size"]
+    options = settings("dictionary.init=file", f"dictionary.init_file={file}", "dictionary.rank=6")
+
+    def write(tokens, rank=6):
+        with h5py.File(file, "w") as store:  # as docs/file-formats.md says
+            store.attrs.update(stage=np.bytes_("initial"), schema_version=1, run_id=np.bytes_("-"), inputs_hash=np.bytes_("-"),
+                               complete=1)
+            store["tokens"] = np.arange(tokens, dtype=np.int32)
+            store["coefficients"] = np.random.default_rng(7).standard_normal((tokens, rank), dtype=np.float32)
+
+    refused(launch.run(config, run, *settings("dictionary.init=file")), "dictionary.init_file", "missing")
+    refused(launch.run(config, run, *options), "dictionary.init_file", file)
+    write(vocab, rank=5)
+    refused(launch.run(config, run, *options), "dictionary.init_file", file, f"{vocab} x 6")
+    assert not run.exists()
+    write(vocab)
+    assert launch.run(config, run, *options, ranks=2).returncode == DONE
+    write(20)
+    refused(launch.run(config, run, *options), "dictionary/initial")  # changed since
+    refused(launch.run(config, tmp_path / "other", *options), file, "no coefficients for")
 
 
 def test_plan_counts_the_activations_factorised(config, run):
