@@ -2,16 +2,21 @@
 # The tests. Needs ./setup.sh before; fetches what only tests need.
 #
 #   ./test.sh          builds build/release, checks the format, runs every test
-#   ./test.sh --full   adds the tests of units and communicators under sanitizers, and clang-tidy
+#   ./test.sh --full   adds tests that repeat and that take long (label soak), the tests of units and communicators under
+#                      sanitizers, and clang-tidy: two hours on two cores
 set -euo pipefail
 # shellcheck source=tools/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/tools/common.sh"
 cd "$root"
 
 full=no
+tests=()
 case ${1:-} in
   '') ;;
-  --full) full=yes ;;
+  --full)
+    full=yes
+    tests=(-C full)
+    ;;
   *) fail "unknown option '$1' (--full)" ;;
 esac
 
@@ -62,4 +67,4 @@ if [ "$full" = yes ]; then
   run_tests tsan -L unit
   tidy
 fi
-run_tests release
+run_tests release "${tests[@]}"

@@ -34,3 +34,31 @@ function(quench_test name)
       ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1")
   endforeach()
 endfunction()
+
+# What shows only after many repetitions or on long inputs: for ctest -C full alone, which is ./test.sh --full.
+
+# quench_soak(<test> <rounds> [RANKS <n>...]): a GoogleTest program again and again, its tests in a changing order, which is
+# the same on all ranks.
+function(quench_soak test rounds)
+  cmake_parse_arguments(ARG "" "" "RANKS" ${ARGN})
+  set(repeated $<TARGET_FILE:${test}> --gtest_repeat=${rounds} --gtest_shuffle --gtest_random_seed=1 --gtest_brief=1)
+  if(NOT ARG_RANKS)
+    add_test(NAME ${test}_soak CONFIGURATIONS full COMMAND ${repeated})
+    set(tests ${test}_soak)
+  endif()
+  foreach(ranks IN LISTS ARG_RANKS)
+    add_test(NAME ${test}_${ranks}_soak CONFIGURATIONS full
+      COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} --oversubscribe --bind-to none ${repeated})
+    list(APPEND tests ${test}_${ranks}_soak)
+  endforeach()
+  set_tests_properties(${tests} PROPERTIES LABELS soak TIMEOUT 1800 PROCESSORS 2
+    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMP_NUM_THREADS=1")
+endfunction()
+
+# quench_long(<test> <command>...): the test of that name in this folder with QUENCH_LONG=1, and with what it does then.
+function(quench_long test)
+  get_test_property(${test} ENVIRONMENT environment)
+  add_test(NAME ${test}_long CONFIGURATIONS full COMMAND ${ARGN})
+  set_tests_properties(${test}_long PROPERTIES LABELS soak TIMEOUT 3600 PROCESSORS 2
+    ENVIRONMENT "${environment};QUENCH_LONG=1")
+endfunction()

@@ -1,5 +1,6 @@
 // The factorisation of real embeddings against the reference's steps in float64: the first 50
-// objectives to 1e-6, the same supports. Skipped where the models are not there.
+// objectives to 1e-6, the same supports (QUENCH_LONG: the first 250). Skipped where the models are
+// not there.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -53,7 +54,7 @@ TEST_P(RealEmbeddings, SameObjectivesAndSupports) {
   options.form = GetParam().form;
   options.stop = "patience";
   options.tolerance = 0;
-  options.max_iterations = 50;
+  options.max_iterations = std::getenv("QUENCH_LONG") ? 250 : 50;
   const auto initial = normal_initial(options, "parity");
   const auto self = cluster::make_self_communicator();
   const auto fit = factorise(shard, initial, options, *self);

@@ -1,6 +1,7 @@
 """Compares the tokenizer and the chat templates with Hugging Face's tokenizers and transformers."""
 
 import json
+import os
 import random
 import shutil
 
@@ -9,7 +10,8 @@ import pytest
 import hard_text
 from tokenizer_reference import DIRECTORIES, SHARED, ask, check_texts, decoded, directory, tokenizers
 
-SEED, HARD_LINES, RANDOM_ID_LISTS, CHAT_TURNS = 20240607, 10_000, 2_000, 500
+LONGER = 10 if os.environ.get("QUENCH_LONG") else 1
+SEED, HARD_LINES, RANDOM_ID_LISTS, CHAT_TURNS = 20240607, 10_000 * LONGER, 2_000 * LONGER, 500 * LONGER
 
 GEMMA_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' + "
