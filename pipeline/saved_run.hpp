@@ -6,10 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "model/weights.hpp"
+#include "pipeline/model_directory.hpp"
 #include "stages/corpus/corpus.hpp"
 #include "stages/erasure/erasure.hpp"
 
 namespace quench::pipeline {
+
+// A model with edits that are not yet in it.
+struct ErasedModel {
+  ModelDirectory model;
+  model::RowOverlay overlay;
+  nlohmann::json provenance;  // run, concepts, joint factor, hashes of the base model's files
+};
 
 // A run directory as the commands see it that only read: no MPI, no weights.
 class SavedRun {
@@ -26,9 +35,10 @@ class SavedRun {
   // The index of a concept by its name or one of its aliases; throws ConfigError with the nearest
   // names.
   static std::int64_t find(const corpus::Corpus& corpus, const std::string& name);
-  // Writes the model with these concepts (or {"all"}) erased. Throws ConfigError, DataError.
-  void export_to(const std::vector<std::string>& concepts, const std::filesystem::path& out,
-                 bool overwrite) const;
+  // The run's model with these concepts (or {"all"}) erased, their edits combined as the run's
+  // joint edit is. Throws ConfigError for a concept that the run lacks, DataError when edits are
+  // missing or the model's files are no longer those of the run.
+  ErasedModel erase(const std::vector<std::string>& concepts) const;
 
  private:
   std::filesystem::path directory_;
