@@ -94,10 +94,35 @@ SavedRun::SavedRun(std::filesystem::path directory) : directory_(std::move(direc
   } catch (const nlohmann::json::exception& error) {
     throw DataError(file.string() + ": " + error.what());
   }
+  for (const char* key : {"run_id", "configuration", "inputs"})
+    if (!manifest_.is_object() || !manifest_.contains(key))
+      throw DataError(file.string() + ": is no manifest of a run: " + key + " is missing");
 }
 
 std::filesystem::path SavedRun::model_directory() const {
   return manifest_.at("configuration").at("run.model").get<std::string>();
+}
+
+void SavedRun::require(const std::vector<std::string>& stages, Problems& problems) const {
+  for (const auto& [stage, name, schema] : stage_files()) {
+    if (std::ranges::find(stages, stage) == stages.end()) continue;
+    if (!has(name)) {
+      problems.add(directory_.string(), "stage " + stage + " is not complete (no " + name +
+                                            "); give the run's own command again");
+      continue;
+    }
+    try {
+      const cluster::StoreReader reader(file(name), stage, schema);
+    } catch (const DataError& error) {
+      problems.add(directory_.string(), error.what());
+    }
+  }
+}
+
+void SavedRun::read_options(OptionTable& table) const {
+  const auto& configuration = manifest_.at("configuration");
+  for (const auto& key : table.keys())
+    if (configuration.contains(key)) table.set(key, configuration.at(key).get<std::string>());
 }
 
 std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& name) {

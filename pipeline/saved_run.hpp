@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "cluster/error.hpp"
 #include "model/weights.hpp"
 #include "pipeline/model_directory.hpp"
 #include "stages/corpus/corpus.hpp"
 #include "stages/erasure/erasure.hpp"
+#include "stages/options.hpp"
 
 namespace quench::pipeline {
 
@@ -31,6 +33,11 @@ class SavedRun {
   std::filesystem::path model_directory() const;
   bool has(const std::string& file) const { return std::filesystem::exists(directory_ / file); }
   std::filesystem::path file(const std::string& name) const { return directory_ / name; }
+
+  // Adds to `problems` which of these stages are not complete, or of another version of Quench.
+  void require(const std::vector<std::string>& stages, Problems& problems) const;
+  // Sets the options of the table that the run's configuration names.
+  void read_options(OptionTable& table) const;
 
   // The index of a concept by its name or one of its aliases; throws ConfigError with the nearest
   // names.

@@ -1,4 +1,4 @@
-"""What people take from a finished run: a patch."""
+"""What people take from finished runs: a patch, and what differs between two."""
 import hashlib
 import json
 import shutil
@@ -7,8 +7,10 @@ import pytest
 import numpy as np
 from safetensors import safe_open
 
-from launch import DONE, QUENCH, USAGE, call
+import launch
+from launch import DONE, QUENCH, USAGE, call, settings
 from stores import contents
+from tiny_run import write_lines
 
 
 def lines(path):
@@ -63,3 +65,130 @@ def test_export_says_what_is_wrong(base, reference, tmp_path):
         file.write(bytes([last[0] ^ 1]))
     done = call([QUENCH, "export", run, "--patch", patch, "--overwrite"])
     assert done.returncode == USAGE and "model.safetensors: is no longer the file that the run read" in done.stderr
+
+
+SHORT = settings("relearning.enabled=false", "run.export_to=none", "activations.layers=")
+
+
+@pytest.fixture(scope="session")
+def stronger(config, base, reference):
+    """The reference's run with far stronger edits and without attacks."""
+    directory = base / "stronger"
+    done = launch.run(config, directory, *SHORT, *settings("erasure.strengths=16,32"))
+    assert done.returncode == DONE, done.stderr
+    return directory
+
+
+def diff(a, b, *more):
+    done = call([QUENCH, "diff", a, b, "--json", *more])
+    assert done.returncode == DONE, done.stderr
+    return json.loads(done.stdout)
+
+
+def own_accuracy(run, concept):
+    """Of each own test question put as a choice: 1, right; 0, wrong. As the joint model answers."""
+    corpus, said = contents(run / "corpus.h5"), contents(run / "evaluation.h5")
+    first, end = corpus["probe_offsets"][concept:concept + 2]
+    answers = []
+    for probe in range(first, end):
+        if corpus["probes/kind"][probe] or corpus["probes/subset"][probe] or not corpus["probes/split"][probe]:
+            continue
+        offsets = said["joint/measurements/values/offsets"]
+        options = said["joint/measurements/values/values"][offsets[probe]:offsets[probe + 1]]
+        answers.append(float(options.argmax() == corpus["probes/correct"][probe]))
+    return np.array(answers)
+
+
+def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
+    told = diff(reference, stronger)
+    assert {"key": "erasure.strengths", "a": "1,4", "b": "16,32", "decides": True} in told["configuration"]
+    assert {item["key"] for item in told["configuration"] if not item["decides"]} == {"run.directory", "run.export_to"}
+    assert told["inputs"] == told["only_a"] == told["only_b"] == []
+    assert [item["concept"] for item in told["concepts"]] == names
+    moved = compared = 0
+    for c, item in enumerate(told["concepts"]):
+        figure = item["figures"]["own_accuracy"]
+        a, b = own_accuracy(reference, c), own_accuracy(stronger, c)
+        assert figure["paired"] and figure["n"] == len(a)
+        assert figure["difference"][0] == pytest.approx((b - a).mean())
+        assert figure["a"][0] == pytest.approx(a.mean()) and figure["b"][0] == pytest.approx(b.mean())
+        draws = np.random.default_rng(1).integers(0, len(a), (4000, len(a)))
+        low, high = np.quantile((b - a)[draws].mean(axis=1), [0.025, 0.975])
+        assert figure["difference"][1:] == pytest.approx([low, high], abs=0.17)  # one question of six
+        assert "relearned" not in item["figures"]
+        for one in item["figures"].values():
+            assert one["moved"] == (one["difference"][1] > 0 or one["difference"][2] < 0)
+            compared, moved = compared + 1, moved + one["moved"]
+    assert (told["compared"], told["moved"]) == (compared, moved) and moved > 0
+    edited = [c for c, item in enumerate(told["concepts"]) if item["status"] == ["ok", "ok"]]
+    assert told["overall"]["concepts"] == len(edited) > 0
+    overall = told["overall"]["figures"]["own_accuracy"]
+    assert overall["n"] == len(edited)
+    assert overall["difference"][0] == pytest.approx(
+        np.mean([(own_accuracy(stronger, c) - own_accuracy(reference, c)).mean() for c in edited]))
+    # The other way round it is the negative.
+    back = diff(stronger, reference)["overall"]["figures"]["own_margin"]["difference"]
+    there = told["overall"]["figures"]["own_margin"]["difference"]
+    assert back[0] == pytest.approx(-there[0]) and back[1] == pytest.approx(-there[2], abs=0.2)
+
+
+def test_diff_of_a_run_with_itself(reference, names):
+    told = diff(reference, reference)
+    assert told["configuration"] == told["inputs"] == [] and told["moved"] == 0 < told["compared"]
+    figures = [figure for item in told["concepts"] for figure in item["figures"].values()] + \
+        list(told["overall"]["figures"].values())
+    assert all(figure["difference"] == [0, 0, 0] for figure in figures if figure["paired"])
+    assert sum(not figure["paired"] for figure in figures) == 3  # relearned: of two concepts, and their mean
+    text = call([QUENCH, "diff", reference, reference]).stdout
+    for part in ("configuration: the same", "inputs: the same", "0 of ", *names):
+        assert part in text
+    # Lines of a table are of one width, but for what stands behind the last column.
+    table = [line for line in text.splitlines() if line.startswith(tuple(names))]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_diff_of_other_concepts_questions_and_rules(base, config, reference, names, tmp_path):
+    catalog = tmp_path / "catalog"
+    shutil.copytree(base / "catalog", catalog)
+    records = lines(catalog / "concepts.jsonl")
+    records[1]["questions"]["concept"]["test"].pop()  # one question less
+    records[2]["name"] = "Another"
+    write_lines(catalog / "concepts.jsonl", records)
+    run = tmp_path / "run"
+    done = launch.run(config, run, *SHORT, *settings(f"run.catalog={catalog}", "evaluation.objective=accuracy"))
+    assert done.returncode == DONE, done.stderr
+    told = diff(reference, run)
+    assert [item["key"] for item in told["inputs"]] == ["catalog/concepts"]
+    assert (told["only_a"], told["only_b"]) == ([names[2]], ["Another"])
+    same, changed = told["concepts"]
+    assert same["same_record"] and not changed["same_record"]
+    assert same["figures"]["own_accuracy"]["paired"] and not changed["figures"]["own_accuracy"]["paired"]
+    a, b, difference = (changed["figures"]["own_margin"][key] for key in ("a", "b", "difference"))
+    assert difference[0] == pytest.approx(b[0] - a[0])
+    assert difference[1] == pytest.approx(difference[0] - np.hypot(b[0] - b[1], a[2] - a[0]))
+    # Efficacy by margin and efficacy by accuracy are two things.
+    assert not told["same_rules"] and "difference" not in same["figures"]["efficacy"]
+    text = call([QUENCH, "diff", reference, run]).stdout
+    for part in ("only in A: " + names[2], "only in B: Another", names[1] + " (changed)", "not compared"):
+        assert part in text
+
+
+def test_diff_says_what_cannot_be_compared(reference, tmp_path):
+    unfinished, older, nothing = (tmp_path / name for name in ("unfinished", "older", "nothing"))
+    for run in (unfinished, older):
+        run.mkdir()
+        for file in ("manifest.json", "corpus.h5", "baseline.h5", "edits.h5"):
+            shutil.copy(reference / file, run)
+    shutil.copy(reference / "dictionary.h5", older / "evaluation.h5")
+    done = call([QUENCH, "diff", unfinished, older])
+    assert done.returncode == USAGE
+    assert f"{unfinished}: stage evaluation is not complete (no evaluation.h5)" in done.stderr
+    assert f"{older / 'evaluation.h5'}: " in done.stderr
+    done = call([QUENCH, "diff", nothing, tmp_path])
+    assert done.returncode == USAGE
+    assert f"{nothing}: holds no run" in done.stderr and f"{tmp_path}: holds no run" in done.stderr
+    (tmp_path / "manifest.json").write_text('{"run_id": "x"}')
+    done = call([QUENCH, "diff", reference, tmp_path])
+    assert done.returncode == USAGE and "configuration is missing" in done.stderr
+    assert call([QUENCH, "diff", reference]).returncode == USAGE
+    assert call([QUENCH, "diff", reference, reference, "--resamples", "1"]).returncode == USAGE
