@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 
 #include "cluster/collectives.hpp"
 #include "cluster/stop.hpp"
@@ -42,6 +43,15 @@ std::string joined(const Words& words) {
 cluster::SessionOptions session_options(const Configuration& configuration) {
   return {.group_size = static_cast<int>(configuration.run.group_size),
           .threads = static_cast<int>(configuration.run.threads)};
+}
+
+// Nothing where the manifest is missing or damaged: what is there is reported all the same.
+std::optional<SavedRun> open_if_there(const std::filesystem::path& directory) {
+  try {
+    return SavedRun(directory);
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
 }
 
 // A patch's metadata are texts.
@@ -115,15 +125,31 @@ ExitCode status_command(const Words& words) {
 }
 
 ExitCode report_command(const Words& words) {
-  CommandLine line{"quench report RUN",
-                   "Writes RUN/report: index.html, which opens offline, and CSV tables.",
-                   {},
-                   {}};
-  line.options.add_options()("run", po::value<std::string>()->required(), "run directory");
+  CommandLine line{
+      "quench report RUN [--redact sensitive|all|none]",
+      "Writes RUN/report: index.html, which opens offline, and CSV tables. Answers about "
+      "concepts that\nthe catalog marks as sensitive, when the run last began or now, are "
+      "left out.",
+      {},
+      {}};
+  line.options.add_options()("run", po::value<std::string>()->required(), "run directory")(
+      "redact", po::value<std::string>(),
+      "whose answers are left out, instead of the run's report.redact");
   line.positional.add("run", 1);
   const auto values = line.parse(words);
   if (!values) return ExitCode::done;
-  const auto summary = report::write_report((*values)["run"].as<std::string>());
+  const std::filesystem::path directory = (*values)["run"].as<std::string>();
+  const auto run = open_if_there(directory);
+  report::Options options;
+  OptionTable table;
+  report::describe(options, table);
+  if (run) run->read_options(table);
+  if (values->contains("redact")) table.set("report.redact", (*values)["redact"].as<std::string>());
+  Problems problems;
+  table.validate(problems);
+  problems.throw_if_any<ConfigError>("quench report:");
+  const auto sensitive = run ? run->sensitive() : std::nullopt;
+  const auto summary = report::write_report(directory, options, sensitive);
   std::cout << summary.table << "\nreport: " << summary.page.string() << "\n";
   return ExitCode::done;
 }

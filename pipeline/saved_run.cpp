@@ -125,6 +125,22 @@ void SavedRun::read_options(OptionTable& table) const {
     if (configuration.contains(key)) table.set(key, configuration.at(key).get<std::string>());
 }
 
+std::optional<std::set<std::string>> SavedRun::sensitive() const {
+  std::optional<std::set<std::string>> names;
+  if (const auto known = manifest_.find("sensitive"); known != manifest_.end())
+    names = known->get<std::set<std::string>>();
+  const std::filesystem::path catalog = manifest_.at("configuration").value("run.catalog", "");
+  if (!std::filesystem::exists(catalog / "concepts.jsonl")) return names;
+  try {
+    if (!names) names.emplace();
+    for (const auto& entry : corpus::index_catalog(catalog))
+      if (entry.sensitive) names->insert(entry.name);
+    return names;
+  } catch (const DataError&) {
+    return std::nullopt;  // it cannot be told what it marks now
+  }
+}
+
 std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& name) {
   std::string known;
   for (std::int64_t c = 0; c < corpus.concepts(); ++c) {

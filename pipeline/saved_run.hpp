@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <iosfwd>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,10 @@ class SavedRun {
   void require(const std::vector<std::string>& stages, Problems& problems) const;
   // Sets the options of the table that the run's configuration names.
   void read_options(OptionTable& table) const;
+
+  // Concepts that were marked sensitive when the run last began, or are in its catalog now, where
+  // that is at hand. Nothing where neither can be told.
+  std::optional<std::set<std::string>> sensitive() const;
 
   // The index of a concept by its name or one of its aliases; throws ConfigError with the nearest
   // names.

@@ -1,6 +1,8 @@
-"""What people take from finished runs: a patch, and what differs between two."""
+"""What people take from finished runs: a patch, what differs between two, answers before and after and who may see them."""
+import csv
 import hashlib
 import json
+import re
 import shutil
 
 import pytest
@@ -192,3 +194,72 @@ def test_diff_says_what_cannot_be_compared(reference, tmp_path):
     assert done.returncode == USAGE and "configuration is missing" in done.stderr
     assert call([QUENCH, "diff", reference]).returncode == USAGE
     assert call([QUENCH, "diff", reference, reference, "--resamples", "1"]).returncode == USAGE
+
+
+def page(run):
+    html = (run / "report" / "index.html").read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', html, re.S)[1])
+
+
+def rows(run):
+    with open(run / "report" / "examples.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shown(run):
+    """Which concepts' answers the report has; all of its files must agree."""
+    names = set()
+    for concept in page(run)["concepts"]:
+        answers = [example.keys() & {"base", "erased", "accepted"} for example in concept["examples"]]
+        assert len(answers) == 6 and all(keys == answers[0] for keys in answers)  # 3 own, 3 similar
+        assert bool(answers[0]) != concept["hidden"]
+        if answers[0]:
+            names.add(concept["name"])
+    for row in rows(run):
+        if row["subset"] != "instruction":
+            assert (row["concept"] in names) == (row["hidden"] == "false")
+            assert row["hidden"] == "false" or not (row["accepted"] or row["untouched"] or row["erased"])
+    return names
+
+
+def mark(catalog, which, value):
+    records = lines(catalog / "concepts.jsonl")
+    records[which]["sensitive"] = value
+    write_lines(catalog / "concepts.jsonl", records)
+
+
+def test_answers_and_who_may_see_them(base, config, names, tmp_path):
+    catalog, run = tmp_path / "catalog", tmp_path / "run"
+    shutil.copytree(base / "catalog", catalog)
+    mark(catalog, 1, True)
+    again = [config, run, *SHORT, *settings(f"run.catalog={catalog}")]
+    assert launch.run(*again).returncode == DONE
+    assert shown(run) == {names[0], names[2]}
+    # Another mark is not another run; a report alone sees it too.
+    stages = {file: (run / file).stat().st_mtime_ns for file in ("corpus.h5", "evaluation.h5")}
+    mark(catalog, 1, False)
+    mark(catalog, 2, True)
+    assert call([QUENCH, "report", run]).returncode == DONE
+    assert shown(run) == {names[0]}  # 1 was marked when the run began, 2 is now
+    done = launch.run(*again)
+    assert done.returncode == DONE, done.stderr
+    assert shown(run) == {names[0], names[1]}
+    assert stages == {file: (run / file).stat().st_mtime_ns for file in stages}
+    # All, none, and what is neither.
+    assert call([QUENCH, "report", run, "--redact", "none"]).returncode == DONE
+    assert shown(run) == set(names)
+    answers = {text for row in rows(run) for text in (row["untouched"], row["erased"]) if len(text) > 12}
+    assert launch.run(*again, *settings("report.redact=all")).returncode == DONE
+    assert shown(run) == set() and len(answers) > 10
+    for file in (run / "report").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert not [answer for answer in answers if answer in text], file
+    done = call([QUENCH, "report", run, "--redact", "some"])
+    assert done.returncode == USAGE and "report.redact" in done.stderr
+    # The catalog is broken: nobody knows what it marks.
+    (catalog / "concepts.jsonl").write_text("{}\n")
+    assert call([QUENCH, "report", run, "--redact", "sensitive"]).returncode == DONE
+    assert shown(run) == set()
+    shutil.rmtree(catalog)  # gone: what the run saw of it holds
+    assert call([QUENCH, "report", run, "--redact", "sensitive"]).returncode == DONE
+    assert shown(run) == {names[0], names[1]}
