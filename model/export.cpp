@@ -70,56 +70,50 @@ fs::path check_target(const fs::path& source, const fs::path& wanted, bool overw
   return out;
 }
 
-void check_overlay(const ModelConfig& config, const RowOverlay& overlay) {
-  if (overlay.empty()) return;
-  const bool fits = overlay.rows.dim() == 2 && overlay.rows.size(0) == std::ssize(overlay.ids) &&
-                    overlay.rows.size(1) == config.width && overlay.ids.front() >= 0 &&
-                    overlay.ids.back() < config.vocab;
-  if (!fits) throw InternalError("export_model: the edited rows do not fit the model");
+// Overwrites the edited rows in the embedding that starts at `offset`.
+void write_rows(const RowOverlay& overlay, StoredType type, File& file, std::int64_t offset) {
+  const auto row_bytes = overlay.rows.size(1) * size_of(type);
+  for (std::int64_t i = 0; i < std::ssize(overlay.ids); ++i)
+    file.write_at(offset + overlay.ids[i] * row_bytes, stored_row(overlay, i, type));
 }
 
-// Overwrites the edited rows in the copied embedding that starts at `offset`.
-void write_rows(const RowOverlay& overlay, StoredType type, File& file, std::int64_t offset) {
-  const auto rows = overlay.rows.to(at::kCPU, at::kFloat).contiguous();
-  const auto width = rows.size(1);
-  const auto row_bytes = width * size_of(type);
-  std::vector<std::byte> stored(static_cast<std::size_t>(row_bytes));
-  for (std::size_t i = 0; i < overlay.ids.size(); ++i) {
-    const float* row = rows.const_data_ptr<float>() + static_cast<std::int64_t>(i) * width;
-    encode(type, {row, static_cast<std::size_t>(width)}, stored);
-    file.write_at(offset + overlay.ids[i] * row_bytes, stored);
-  }
+// The embedding with the edited rows in.
+NewTensor edited_copy(const TensorEntry& embedding, const RowOverlay& overlay) {
+  auto tensor = copy_of(embedding_name, embedding);
+  tensor.write = [copy = std::move(tensor.write), &overlay, type = embedding.type](
+                     File& file, std::int64_t offset) {
+    copy(file, offset);
+    write_rows(overlay, type, file, offset);
+  };
+  return tensor;
 }
 
 // All tensors of the export. A tied model's output head is the base's embedding, which the edit
 // does not touch; a head that its files carry all the same was never in use.
-std::vector<TensorCopy> plan_tensors(const ModelConfig& config, const Checkpoint& checkpoint,
-                                     const RowOverlay& overlay) {
-  std::vector<TensorCopy> tensors;
+std::vector<NewTensor> plan_tensors(const ModelConfig& config, const Checkpoint& checkpoint,
+                                    const RowOverlay& overlay) {
+  std::vector<NewTensor> tensors;
   for (const auto& [name, entry] : checkpoint.entries()) {
     if (name == lm_head_name && config.tied) continue;
-    tensors.push_back({name, &entry, {}});
-    if (name == embedding_name && !overlay.empty())
-      tensors.back().patch = [&overlay, type = entry.type](File& file, std::int64_t offset) {
-        write_rows(overlay, type, file, offset);
-      };
+    const bool edited = name == embedding_name && !overlay.empty();
+    tensors.push_back(edited ? edited_copy(entry, overlay) : copy_of(name, entry));
   }
-  if (config.tied) tensors.push_back({lm_head_name, &checkpoint.at(embedding_name), {}});
+  if (config.tied) tensors.push_back(copy_of(lm_head_name, checkpoint.at(embedding_name)));
   return tensors;
 }
 
-std::int64_t bytes_of(const std::vector<TensorCopy>& tensors) {
+std::int64_t bytes_of(const std::vector<NewTensor>& tensors) {
   std::int64_t sum = 0;
-  for (const auto& tensor : tensors) sum += tensor.content->bytes;
+  for (const auto& tensor : tensors) sum += tensor.bytes;
   return sum;
 }
 
-std::vector<std::vector<TensorCopy>> split(std::vector<TensorCopy> tensors,
-                                           std::int64_t shard_bytes) {
-  std::vector<std::vector<TensorCopy>> shards;
+std::vector<std::vector<NewTensor>> split(std::vector<NewTensor> tensors,
+                                          std::int64_t shard_bytes) {
+  std::vector<std::vector<NewTensor>> shards;
   std::int64_t filled = 0;
   for (auto& tensor : tensors) {
-    const auto bytes = tensor.content->bytes;
+    const auto bytes = tensor.bytes;
     if (shards.empty() || (filled > 0 && filled + bytes > shard_bytes)) {
       shards.emplace_back();
       filled = 0;
@@ -137,7 +131,7 @@ std::string shard_name(std::size_t index, std::size_t count) {
   return name.data();
 }
 
-void write_weights(const fs::path& dir, std::vector<TensorCopy> tensors, std::int64_t shard_bytes) {
+void write_weights(const fs::path& dir, std::vector<NewTensor> tensors, std::int64_t shard_bytes) {
   ordered_json index = {{"metadata", {{"total_size", bytes_of(tensors)}}},
                         {"weight_map", ordered_json::object()}};
   const auto shards = split(std::move(tensors), shard_bytes);

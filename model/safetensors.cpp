@@ -21,7 +21,7 @@ constexpr std::int64_t length_bytes = 8;
 constexpr int max_rank = 64;
 constexpr std::size_t max_keys = 10'000;  // of one tensor, or of the metadata
 
-constexpr std::size_t copy_block_bytes = std::size_t{8} << 20;
+constexpr std::int64_t copy_block_bytes = std::int64_t{8} << 20;
 
 struct DType {
   std::string_view name;
@@ -238,16 +238,17 @@ std::string read_header_text(const File& file) {
 }
 
 // The header of tensors written one after another; padded, so that the data is aligned.
-std::string make_header(const std::vector<TensorCopy>& tensors) {
+std::string make_header(const std::vector<NewTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
   auto header = nlohmann::ordered_json::object();
-  header["__metadata__"] = {{"format", "pt"}};  // transformers refuses a file without
+  header["__metadata__"] = {{"format", "pt"}};
+  header["__metadata__"].update(nlohmann::ordered_json(metadata));
   std::int64_t offset = 0;
   for (const auto& tensor : tensors) {
-    const auto end = offset + tensor.content->bytes;
-    header.push_back({tensor.name,
-                      {{"dtype", tensor.content->dtype},
-                       {"shape", tensor.content->shape},
-                       {"data_offsets", {offset, end}}}});
+    const auto end = offset + tensor.bytes;
+    header.push_back(
+        {tensor.name,
+         {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}}});
     offset = end;
   }
   auto text = header.dump();
@@ -255,10 +256,10 @@ std::string make_header(const std::vector<TensorCopy>& tensors) {
   return text;
 }
 
-void copy_bytes(const TensorEntry& from, File& to, std::int64_t offset,
-                std::vector<std::byte>& buffer) {
+void copy_bytes(const TensorEntry& from, File& to, std::int64_t offset) {
   const auto source = File::open_to_read(from.file);
-  const auto capacity = static_cast<std::int64_t>(buffer.size());
+  const auto capacity = std::min(copy_block_bytes, from.bytes);
+  std::vector<std::byte> buffer(static_cast<std::size_t>(capacity));
   for (std::int64_t done = 0; done < from.bytes; done += capacity) {
     const auto count = static_cast<std::size_t>(std::min(capacity, from.bytes - done));
     const auto block = std::span(buffer).first(count);
@@ -283,22 +284,26 @@ std::map<std::string, TensorEntry> read_safetensors_header(const std::filesystem
   return entries;
 }
 
-void write_safetensors(const std::filesystem::path& path, std::vector<TensorCopy> tensors) {
-  std::sort(tensors.begin(), tensors.end(), [](const TensorCopy& a, const TensorCopy& b) {
-    const auto bits_a = bits_of_dtype(a.content->dtype), bits_b = bits_of_dtype(b.content->dtype);
+NewTensor copy_of(const std::string& name, const TensorEntry& content) {
+  return {name, content.dtype, content.shape, content.bytes,
+          [&content](File& file, std::int64_t offset) { copy_bytes(content, file, offset); }};
+}
+
+void write_safetensors(const std::filesystem::path& path, std::vector<NewTensor> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::sort(tensors.begin(), tensors.end(), [](const NewTensor& a, const NewTensor& b) {
+    const auto bits_a = bits_of_dtype(a.dtype), bits_b = bits_of_dtype(b.dtype);
     return bits_a != bits_b ? bits_a > bits_b : a.name < b.name;
   });
-  const auto header = make_header(tensors);
+  const auto header = make_header(tensors, metadata);
   const std::uint64_t length = header.size();
   auto file = File::create(path);
   file.write_at(0, std::as_bytes(std::span(&length, 1)));
   file.write_at(length_bytes, std::as_bytes(std::span(header)));
   auto offset = length_bytes + static_cast<std::int64_t>(header.size());
-  std::vector<std::byte> buffer(copy_block_bytes);
   for (const auto& tensor : tensors) {
-    copy_bytes(*tensor.content, file, offset, buffer);
-    if (tensor.patch) tensor.patch(file, offset);
-    offset += tensor.content->bytes;
+    tensor.write(file, offset);
+    offset += tensor.bytes;
   }
   file.finish();
 }

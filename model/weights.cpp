@@ -185,4 +185,20 @@ RowOverlay make_overlay(const at::Tensor& embedding, StoredType type, const RowD
   return overlay;
 }
 
+std::vector<std::byte> stored_row(const RowOverlay& overlay, std::int64_t i, StoredType type) {
+  const auto row = overlay.rows[i].to(at::kCPU, at::kFloat).contiguous();
+  const auto width = static_cast<std::size_t>(row.numel());
+  std::vector<std::byte> stored(width * static_cast<std::size_t>(size_of(type)));
+  encode(type, {row.const_data_ptr<float>(), width}, stored);
+  return stored;
+}
+
+void check_overlay(const ModelConfig& config, const RowOverlay& overlay) {
+  if (overlay.empty()) return;
+  const bool fits = overlay.rows.dim() == 2 && overlay.rows.size(0) == std::ssize(overlay.ids) &&
+                    overlay.rows.size(1) == config.width && overlay.ids.front() >= 0 &&
+                    overlay.ids.back() < config.vocab;
+  if (!fits) throw InternalError("the edited rows do not fit the model");
+}
+
 }  // namespace quench::model

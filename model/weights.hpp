@@ -73,4 +73,10 @@ struct RowDeltas {
 RowOverlay make_overlay(const at::Tensor& embedding, StoredType type, const RowDeltas& deltas,
                         double strength);
 
+// Row i of an overlay as a checkpoint of this type stores it.
+std::vector<std::byte> stored_row(const RowOverlay& overlay, std::int64_t i, StoredType type);
+
+// Throws InternalError when the rows are not of this model.
+void check_overlay(const ModelConfig& config, const RowOverlay& overlay);
+
 }  // namespace quench::model

@@ -1,6 +1,7 @@
 // catalog check, catalog stats.
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -27,7 +28,11 @@ ExitCode check(const std::filesystem::path& catalog) {
   const auto problems = corpus::check_catalog(catalog);
   for (const auto& problem : problems) std::cout << corpus::to_text(problem) << "\n";
   if (problems.empty()) {
-    std::cout << "good: " << corpus::index_catalog(catalog).size() << " concepts\n";
+    const auto index = corpus::index_catalog(catalog);
+    const auto sensitive = std::ranges::count_if(index, &corpus::ConceptEntry::sensitive);
+    std::cout << "good: " << index.size() << " concepts";
+    if (sensitive > 0) std::cout << ", " << sensitive << " of them sensitive";
+    std::cout << "\n";
     return ExitCode::done;
   }
   std::cout << problems.size() << " problems\n";

@@ -21,6 +21,7 @@ struct Command {
 ExitCode run_command(const Words& words);
 ExitCode status_command(const Words& words);
 ExitCode inspect_command(const Words& words);
+ExitCode diff_command(const Words& words);
 ExitCode export_command(const Words& words);
 ExitCode report_command(const Words& words);
 ExitCode plan_command(const Words& words);

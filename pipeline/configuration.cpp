@@ -53,6 +53,7 @@ Configuration::Configuration() {
   describe(erasure, table_);
   describe(evaluation, table_);
   describe(relearning, table_);
+  describe(report, table_);
 }
 
 void Configuration::read_file(const std::filesystem::path& file) {

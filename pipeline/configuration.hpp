@@ -11,6 +11,7 @@
 #include "stages/evaluation/evaluation.hpp"
 #include "stages/options.hpp"
 #include "stages/relearning/relearning.hpp"
+#include "stages/report/report.hpp"
 #include "stages/selection/selection.hpp"
 
 namespace quench::pipeline {
@@ -62,6 +63,7 @@ class Configuration {
   erasure::Options erasure;
   evaluation::Options evaluation;
   relearning::Options relearning;
+  report::Options report;
 
  private:
   OptionTable table_;

@@ -22,7 +22,7 @@ json to_json(const std::vector<corpus::ConceptEntry>& entries) {
   json list = json::array();
   for (const auto& entry : entries) {
     list.push_back({entry.name, entry.hash, entry.aliases, entry.offset, entry.bytes,
-                    entry.sentences, entry.questions, entry.paragraphs});
+                    entry.sentences, entry.questions, entry.paragraphs, entry.sensitive});
   }
   return list;
 }
@@ -30,7 +30,8 @@ json to_json(const std::vector<corpus::ConceptEntry>& entries) {
 std::vector<corpus::ConceptEntry> entries_from(const json& list) {
   std::vector<corpus::ConceptEntry> entries;
   for (const auto& item : list) {
-    entries.push_back({item[0], item[1], item[2], item[3], item[4], item[5], item[6], item[7]});
+    entries.push_back(
+        {item[0], item[1], item[2], item[3], item[4], item[5], item[6], item[7], item[8]});
   }
   return entries;
 }
@@ -149,6 +150,8 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
   }
   inputs.identity.inputs["catalog/concepts"] = hash_concepts(inputs.concepts);
   inputs.identity.inputs["catalog/shared"] = inputs.shared.hash;
+  for (const auto& entry : inputs.concepts)
+    if (entry.sensitive) inputs.identity.sensitive.insert(entry.name);
   if (configuration.dictionary.init == "file")
     inputs.identity.inputs["dictionary/initial"] =
         hash_file(world, configuration.dictionary.init_file);

@@ -17,10 +17,11 @@ void warn_about_idle_cores(const cluster::Session& session, bool root) {
   if (root && !topology.advice.empty()) cluster::log_warning(topology.advice);
 }
 
-void write_report(cluster::Context& context) {
+void write_report(cluster::Context& context, const report::Options& options,
+                  const std::set<std::string>& sensitive) {
   cluster::agree(context.world(), [&] {
     if (!context.is_root()) return;
-    const auto summary = report::write_report(context.run_directory);
+    const auto summary = report::write_report(context.run_directory, options, sensitive);
     std::fputs(summary.table.c_str(), stdout);
     std::printf("\nreport: %s\n", summary.page.c_str());
   });
@@ -94,7 +95,7 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
                                 : road.failures() == 0    ? "done"
                                                           : "some tasks failed");
     });
-    write_report(context);
+    write_report(context, configuration.report, inputs.identity.sensitive);
     if (!road.waits_for().empty()) {
       if (root) cluster::log_info("waiting: " + road.waits_for());
       return ExitCode::waiting;

@@ -104,6 +104,7 @@ json open_manifest(const std::filesystem::path& path, const RunIdentity& identit
   }
   manifest["configuration"] = identity.configuration;
   manifest["inputs"] = identity.inputs;
+  manifest["sensitive"] = identity.sensitive;
   return manifest;
 }
 
@@ -139,7 +140,7 @@ bool decides_results(const std::string& key) {
       "run.time_limit",      "run.baseline_cache", "judge.batch",      "run.model",
       "run.catalog",         "judge.model",        "selection.manual", "selection.frequencies",
       "dictionary.init_file"};  // from run.model on by hashes
-  return !free.contains(key);
+  return !free.contains(key) && !key.starts_with("report.");
 }
 
 void write_atomically(const std::filesystem::path& path, const std::string& text) {

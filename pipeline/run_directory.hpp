@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "cluster/communicator.hpp"
@@ -16,6 +17,8 @@ struct RunIdentity {
   std::map<std::string, std::string> configuration;  // option -> value
   std::map<std::string, std::string>
       inputs;  // "model/config.json" -> SHA-256, "catalog/concepts" -> SHA-256, ...
+  // No part of what a run is, and as it is now: names of the concepts marked sensitive.
+  std::set<std::string> sensitive;
 };
 
 // RUN/manifest.json and RUN/timings.json, written by rank 0.

@@ -6,11 +6,11 @@
 #include <ostream>
 
 #include "cluster/error.hpp"
+#include "cluster/hash.hpp"
 #include "cluster/journal.hpp"
+#include "cluster/log.hpp"
 #include "cluster/store.hpp"
-#include "model/export.hpp"
 #include "pipeline/embedding_rows.hpp"
-#include "pipeline/model_directory.hpp"
 #include "stages/activations/activations.hpp"
 #include "stages/dictionary/dictionary.hpp"
 #include "stages/evaluation/evaluation.hpp"
@@ -70,6 +70,19 @@ bool is_off(const SavedRun& run, const std::string& stage) {
   return stage == "relearning" && value("relearning.enabled") == "false";
 }
 
+// The edits are those of the model as it was; in another one they are something that nobody has
+// evaluated. Of the weights, the file that holds the embedding is looked at.
+void check_unchanged(const ModelDirectory& model, const nlohmann::json& inputs) {
+  Problems problems;
+  for (const auto& file :
+       {model.path / "config.json", model.checkpoint.at(model::embedding_name).file}) {
+    const auto name = file.filename().string();
+    if (inputs.value("model/" + name, "") != cluster::sha256_file(file))
+      problems.add(file.string(), "is no longer the file that the run read");
+  }
+  problems.throw_if_any<DataError>("the model has changed since the run:");
+}
+
 }  // namespace
 
 SavedRun::SavedRun(std::filesystem::path directory) : directory_(std::move(directory)) {
@@ -81,10 +94,51 @@ SavedRun::SavedRun(std::filesystem::path directory) : directory_(std::move(direc
   } catch (const nlohmann::json::exception& error) {
     throw DataError(file.string() + ": " + error.what());
   }
+  for (const char* key : {"run_id", "configuration", "inputs"})
+    if (!manifest_.is_object() || !manifest_.contains(key))
+      throw DataError(file.string() + ": is no manifest of a run: " + key + " is missing");
 }
 
 std::filesystem::path SavedRun::model_directory() const {
   return manifest_.at("configuration").at("run.model").get<std::string>();
+}
+
+void SavedRun::require(const std::vector<std::string>& stages, Problems& problems) const {
+  for (const auto& [stage, name, schema] : stage_files()) {
+    if (std::ranges::find(stages, stage) == stages.end()) continue;
+    if (!has(name)) {
+      problems.add(directory_.string(), "stage " + stage + " is not complete (no " + name +
+                                            "); give the run's own command again");
+      continue;
+    }
+    try {
+      const cluster::StoreReader reader(file(name), stage, schema);
+    } catch (const DataError& error) {
+      problems.add(directory_.string(), error.what());
+    }
+  }
+}
+
+void SavedRun::read_options(OptionTable& table) const {
+  const auto& configuration = manifest_.at("configuration");
+  for (const auto& key : table.keys())
+    if (configuration.contains(key)) table.set(key, configuration.at(key).get<std::string>());
+}
+
+std::optional<std::set<std::string>> SavedRun::sensitive() const {
+  std::optional<std::set<std::string>> names;
+  if (const auto known = manifest_.find("sensitive"); known != manifest_.end())
+    names = known->get<std::set<std::string>>();
+  const std::filesystem::path catalog = manifest_.at("configuration").value("run.catalog", "");
+  if (!std::filesystem::exists(catalog / "concepts.jsonl")) return names;
+  try {
+    if (!names) names.emplace();
+    for (const auto& entry : corpus::index_catalog(catalog))
+      if (entry.sensitive) names->insert(entry.name);
+    return names;
+  } catch (const DataError&) {
+    return std::nullopt;  // it cannot be told what it marks now
+  }
 }
 
 std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& name) {
@@ -101,8 +155,7 @@ std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& nam
                     (corpus.concepts() > 20 ? ", ..." : ""));
 }
 
-void SavedRun::export_to(const std::vector<std::string>& concepts, const std::filesystem::path& out,
-                         bool overwrite) const {
+ErasedModel SavedRun::erase(const std::vector<std::string>& concepts) const {
   const corpus::Corpus corpus(file("corpus.h5"));
   const erasure::Edits edits(file("edits.h5"));
   std::vector<std::int64_t> chosen;
@@ -114,15 +167,21 @@ void SavedRun::export_to(const std::vector<std::string>& concepts, const std::fi
     std::sort(chosen.begin(), chosen.end());
   }
   nlohmann::json names = nlohmann::json::array();
-  for (const auto c : chosen) names.push_back(corpus.name(c));
-  const auto model = open_model(model_directory());
-  const auto overlay = overlay_from_file(model, edits.joint(chosen));
-  const nlohmann::json provenance = {{"run_id", manifest_.at("run_id")},
-                                     {"concepts", names},
-                                     {"joint_factor", edits.joint_factor()},
-                                     {"base_model", manifest_.at("inputs")}};
-  model::export_model(model.path, model.config, model.checkpoint, overlay, out, provenance.dump(2),
-                      overwrite);
+  std::string untouched;
+  for (const auto c : chosen) {
+    names.push_back(corpus.name(c));
+    if (edits.strength(c) == 0)
+      untouched += (untouched.empty() ? "" : ", ") + corpus.name(c) + " (" + edits.status(c) + ")";
+  }
+  if (!untouched.empty()) cluster::log_warning("the run has no edit of " + untouched);
+  auto model = open_model(model_directory());
+  check_unchanged(model, manifest_.at("inputs"));
+  auto overlay = overlay_from_file(model, edits.joint(chosen));
+  nlohmann::json provenance = {{"run_id", manifest_.at("run_id")},
+                               {"concepts", names},
+                               {"joint_factor", edits.joint_factor()},
+                               {"base_model", manifest_.at("inputs")}};
+  return {std::move(model), std::move(overlay), std::move(provenance)};
 }
 
 void print_status(std::ostream& out, const SavedRun& run) {

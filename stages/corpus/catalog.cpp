@@ -166,7 +166,8 @@ std::vector<ConceptEntry> index_catalog(const std::filesystem::path& dir) {
                        .bytes = line.bytes,
                        .sentences = static_cast<std::int64_t>(record["sentences"].size()),
                        .questions = question_count(record["questions"]),
-                       .paragraphs = static_cast<std::int64_t>(record["paragraphs"].size())});
+                       .paragraphs = static_cast<std::int64_t>(record["paragraphs"].size()),
+                       .sensitive = is_sensitive(record)});
   });
   throw_if_any(dir, problems);
   return entries;

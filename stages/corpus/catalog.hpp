@@ -18,6 +18,7 @@ struct ConceptEntry {
   std::int64_t offset = 0;  // bytes
   std::int64_t bytes = 0;
   std::int64_t sentences = 0, questions = 0, paragraphs = 0;
+  bool sensitive = false;  // answers about it are hidden in reports
 };
 
 // One thing wrong with a catalog.

@@ -11,6 +11,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* sensitive_field = "sensitive";
+
 std::string join(const std::string& path, const std::string& key) {
   return path.empty() ? key : path + "." + key;
 }
@@ -147,9 +149,12 @@ std::vector<Question> to_group(const json& group) {
 }  // namespace
 
 void check_concept(const json& record, const Reporter& report) {
-  if (!check_object(record, "", report,
-                    {"name", "aliases", "sentences", "questions", "paragraphs"}))
+  if (!check_object(record, "", report, {"name", "aliases", "sentences", "questions", "paragraphs"},
+                    {sensitive_field}))
     return;
+  const json* sensitive = member(record, sensitive_field);
+  if (sensitive != nullptr && !sensitive->is_boolean())
+    report(sensitive_field, std::string("must be true or false, is ") + sensitive->type_name());
   check_text(member(record, "name"), "name", report);
   for (const char* key : {"aliases", "sentences", "paragraphs"})
     check_texts(member(record, key), key, report);
@@ -243,6 +248,13 @@ Concept to_concept(const json& record) {
           .paragraphs = texts(record["paragraphs"])};
 }
 
-std::string record_hash(const json& record) { return cluster::sha256(record.dump()); }
+bool is_sensitive(const json& record) { return record.value(sensitive_field, false); }
+
+std::string record_hash(const json& record) {
+  if (!record.contains(sensitive_field)) return cluster::sha256(record.dump());
+  auto counted = record;
+  counted.erase(sensitive_field);
+  return cluster::sha256(counted.dump());
+}
 
 }  // namespace quench::corpus

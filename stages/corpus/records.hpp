@@ -69,7 +69,11 @@ Concept to_concept(const nlohmann::json& record);
 Question to_question(const nlohmann::json& record, Split split);
 Split to_split(const nlohmann::json& record);
 
-// The identity of a record: SHA-256 of its JSON with sorted keys and without white space.
+// Whether answers about the concept are hidden in reports.
+bool is_sensitive(const nlohmann::json& record);
+
+// The identity of a record: SHA-256 of its JSON with sorted keys and without white space, without
+// what decides only how results are shown ("sensitive").
 std::string record_hash(const nlohmann::json& record);
 
 }  // namespace quench::corpus

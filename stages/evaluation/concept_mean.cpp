@@ -36,17 +36,23 @@ ConceptMean::ConceptMean(std::int64_t total, std::int64_t resamples, const std::
       ++drawn_[b * bound + random.below(b << 32 | slot, bound)];
 }
 
-void ConceptMean::add(std::int64_t place, const Sample& sample, const Scores& scores) {
-  const auto figures = figure_names().size();
-  for (std::size_t f = 0; f < figures; ++f) plain_.add(f, scores.figures[f].value);
+void ConceptMean::add(std::int64_t place, std::span<const double> figures,
+                      const Resampled& resampled) {
+  for (std::size_t f = 0; f < figures.size(); ++f) plain_.add(f, figures[f]);
   for (std::int64_t b = 0; b < resamples_; ++b) {
     const auto times = drawn_[static_cast<std::size_t>(b * total_ + place)];
     for (std::int64_t again = 0; again < times; ++again) {
-      const auto row = sample.resampled(b, again);
-      for (std::size_t f = 0; f < figures; ++f)
-        resampled_.add(static_cast<std::size_t>(b) * figures + f, row[f]);
+      const auto row = resampled(b, again);
+      for (std::size_t f = 0; f < figures.size(); ++f)
+        resampled_.add(static_cast<std::size_t>(b) * figures.size() + f, row[f]);
     }
   }
+}
+
+void ConceptMean::add(std::int64_t place, const Sample& sample, const Scores& scores) {
+  std::vector<double> figures;
+  for (const auto& estimate : scores.figures) figures.push_back(estimate.value);
+  add(place, figures, [&](auto draw, auto again) { return sample.resampled(draw, again); });
   reused_ += scores.reused;
   measured_ += scores.measured;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,8 +18,12 @@ class ConceptMean {
   // total: concepts of all ranks; purpose keys the random numbers.
   ConceptMean(std::int64_t total, std::int64_t resamples, const std::string& purpose);
 
+  // Figures of a resample, as Sample::resampled.
+  using Resampled = std::function<std::vector<double>(std::int64_t draw, std::int64_t again)>;
+
   // The concept at `place` of the total; figures that are NaN are left out of their mean.
   void add(std::int64_t place, const Sample& sample, const Scores& scores);
+  void add(std::int64_t place, std::span<const double> figures, const Resampled& resampled);
   // n of a figure: concepts that have it. Collective.
   Scores finish(cluster::Communicator& world) const;
 

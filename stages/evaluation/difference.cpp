@@ -115,4 +115,32 @@ Difference paired_difference(std::span<const PairedItems> concepts, std::int64_t
           sign_flip_p(of_concept, resamples, purpose), std::ssize(all)};
 }
 
+std::vector<Difference> paired_difference(const Sample& a, const Sample& b,
+                                          std::int64_t resamples) {
+  const auto before = a.figures(), now = b.figures();
+  const auto n_before = a.counts(), n_now = b.counts();
+  std::vector<std::vector<double>> resampled(before.size());
+  for (std::int64_t draw = 0; draw < resamples; ++draw) {
+    const auto row_a = a.resampled(draw), row_b = b.resampled(draw);
+    for (std::size_t f = 0; f < row_a.size(); ++f) resampled[f].push_back(row_b[f] - row_a[f]);
+  }
+  std::vector<Difference> all;
+  for (std::size_t f = 0; f < before.size(); ++f) {
+    const double value = now[f] - before[f];
+    all.push_back({value, percentile_interval(value, std::move(resampled[f])),
+                   std::numeric_limits<double>::quiet_NaN(), std::min(n_before[f], n_now[f])});
+  }
+  return all;
+}
+
+Difference unpaired_difference(const Estimate& a, const Estimate& b) {
+  const double value = b.value - a.value;
+  const double down = std::hypot(b.value - b.interval.low, a.interval.high - a.value);
+  const double up = std::hypot(b.interval.high - b.value, a.value - a.interval.low);
+  return {value,
+          {value - down, value + up},
+          std::numeric_limits<double>::quiet_NaN(),
+          std::min(a.n, b.n)};
+}
+
 }  // namespace quench::evaluation

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "stages/evaluation/metrics.hpp"
 #include "stages/types.hpp"
 
 // Differences between methods and runs, by paired tests. Local maths, no communication.
@@ -13,8 +14,11 @@ namespace quench::evaluation {
 struct Difference {
   double value = 0;    // mean of b - a
   Interval interval;   // 95%
-  double p = 1;        // two-sided, that the difference is none
+  double p = 1;        // two-sided, that the difference is none; NaN: not computed
   std::int64_t n = 0;  // items, or concepts
+
+  // Whether none at all lies outside of the interval.
+  bool is_beyond_interval() const { return interval.low > 0 || interval.high < 0; }
 };
 
 // The same items in two runs: a margin or accuracy each.
@@ -32,5 +36,15 @@ Difference paired_difference(const PairedItems& items, std::int64_t resamples,
 // then items), p by flipping the signs of the concepts' differences.
 Difference paired_difference(std::span<const PairedItems> concepts, std::int64_t resamples,
                              const std::string& purpose);
+
+// All figures (figure_names()) of one set of items in two runs, whose samples were made with one
+// purpose: every resample draws the same items in both. Most figures are no means of items, so no
+// p. n: items that both have.
+std::vector<Difference> paired_difference(const Sample& a, const Sample& b, std::int64_t resamples);
+
+// Of estimates that share no items, from their intervals: MOVER (Zou and Donner, Construction of
+// confidence limits about effect measures, Statistics in Medicine 27, 2008, equation 2), which is
+// exact where both are normal and keeps the skewness of bounded figures. No p.
+Difference unpaired_difference(const Estimate& a, const Estimate& b);
 
 }  // namespace quench::evaluation

@@ -145,6 +145,27 @@ std::string tokens_csv(const json& document) {
   return csv.text();
 }
 
+// Answers before and after; those that are left out are empty cells, and the last column says so.
+std::string examples_csv(const json& document) {
+  const std::vector<std::string> texts = {"prompt", "accepted",   "base",
+                                          "erased", "base_right", "erased_right"};
+  Csv csv({"concept", "subset", "prompt", "accepted", "untouched", "erased", "untouched_right",
+           "erased_right", "hidden"});
+  const auto add = [&](const json& name, const std::string& subset, const json& example) {
+    csv.add(name);
+    csv.add(subset);
+    for (const auto& key : texts) csv.add(example.value(key, json()));
+    csv.add(!example.contains("erased"));
+    csv.end_row();
+  };
+  for (const auto& item : document["concepts"])
+    for (const auto& example : item.value("examples", json::array()))
+      add(item["name"], example["subset"].get<std::string>(), example);
+  for (const auto& example : document.value("instructions", json::array()))
+    add("", "instruction", example);
+  return csv.text();
+}
+
 std::string overlaps_csv(const json& document) {
   Csv csv({"concept", "other", "tokens", "cosine"});
   for (const auto& pair : document.value("overlaps", json::array())) {
@@ -184,7 +205,7 @@ std::vector<CsvFile> csv_files(const json& document) {
   return {{"concepts.csv", concepts_csv(document)}, {"cells.csv", cells_csv(document)},
           {"curve.csv", curve_csv(document)},       {"relearning.csv", relearning_csv(document)},
           {"tokens.csv", tokens_csv(document)},     {"collisions.csv", collisions_csv(document)},
-          {"overlaps.csv", overlaps_csv(document)}};
+          {"overlaps.csv", overlaps_csv(document)}, {"examples.csv", examples_csv(document)}};
 }
 
 }  // namespace quench::report

@@ -11,6 +11,8 @@
 #include "cluster/error.hpp"
 #include "cluster/store.hpp"
 #include "model/tokenizer.hpp"
+#include "stages/report/attacks.hpp"
+#include "stages/report/examples.hpp"
 #include "stages/report/values.hpp"
 
 namespace quench::report {
@@ -52,8 +54,10 @@ json read_json(const std::filesystem::path& file) {
 // The run's files, opened where they are complete, and the document that grows from them.
 class Gatherer {
  public:
-  explicit Gatherer(std::filesystem::path directory)
+  Gatherer(std::filesystem::path directory, const Options& options, const Sensitive& sensitive)
       : directory_(std::move(directory)),
+        options_(options),
+        sensitive_(sensitive),
         corpus_(directory_ / "corpus.h5", "corpus", corpus_schema),
         count_(corpus_.shape("concepts/sentence_count")[0]) {
     document_["concepts"] = json::array();
@@ -71,8 +75,10 @@ class Gatherer {
     if (const auto store = open("edits.h5", "erasure", edits_schema)) add_edits(*store);
     if (const auto store = open("evaluation.h5", "evaluation", evaluation_schema))
       add_evaluation(*store);
-    if (const auto store = open("relearning.h5", "relearning")) add_relearning(*store);
+    if (const auto store = open("relearning.h5", "relearning"))
+      document_["attacks"] = attacks_of(*store);
     if (const auto store = open("judgement.h5", "judgement")) add_judgement(*store);
+    add_examples();
     return std::move(document_);
   }
 
@@ -351,32 +357,25 @@ class Gatherer {
                            {"missing", store.number_attribute("/", "missing")}};
   }
 
-  void add_relearning(const StoreReader& store) {
-    const auto columns = store.read_strings("figures");
-    const auto concepts = store.read<std::int64_t>("attacks/concept");
-    const auto seeds = store.read<std::int64_t>("attacks/seed");
-    const auto erased = store.read<std::uint8_t>("attacks/erased");
-    const auto steps = store.read_ragged<std::int64_t>("curves/steps");
-    const auto losses = store.read_ragged<double>("curves/loss");
-    const auto values = store.read_ragged<double>("curves/figures");
-    document_["attacks"] = json::array();
-    for (std::size_t a = 0; a < concepts.size(); ++a) {
-      json points = json::array();
-      for (std::size_t p = 0; p < steps[a].size(); ++p) {
-        auto point =
-            figures(columns, std::span(values[a]).subspan(p * columns.size(), columns.size()));
-        point["step"] = steps[a][p];
-        point["loss"] = number(losses[a][p]);
-        points.push_back(std::move(point));
-      }
-      document_["attacks"].push_back({{"concept", concepts[a]},
-                                      {"seed", seeds[a]},
-                                      {"erased", erased[a] != 0},
-                                      {"points", points}});
+  // What both models answered, but for what is hidden.
+  void add_examples() {
+    const auto base = open("baseline.h5", "baseline", evaluation_schema);
+    const auto evaluation = open("evaluation.h5", "evaluation", evaluation_schema);
+    if (options_.examples == 0 || !base || !evaluation || !tokenizer_) return;
+    const Examples examples({corpus_, *base, *evaluation, *tokenizer_}, options_.examples);
+    const bool all = options_.redact == "all", none = options_.redact == "none";
+    for (std::int64_t c = 0; c < count_; ++c) {
+      const bool is_sensitive =
+          !sensitive_ || sensitive_->contains(of(c)["name"].get<std::string>());
+      of(c)["hidden"] = all || (!none && is_sensitive);
+      of(c)["examples"] = examples.of_concept(c, of(c)["hidden"]);
     }
+    document_["instructions"] = examples.of_instructions(all);
   }
 
   std::filesystem::path directory_;
+  const Options& options_;
+  const Sensitive& sensitive_;
   StoreReader corpus_;
   std::int64_t count_;
   std::optional<model::Tokenizer> tokenizer_;
@@ -385,6 +384,9 @@ class Gatherer {
 
 }  // namespace
 
-json gather(const std::filesystem::path& run_directory) { return Gatherer(run_directory).gather(); }
+json gather(const std::filesystem::path& run_directory, const Options& options,
+            const Sensitive& sensitive) {
+  return Gatherer(run_directory, options, sensitive).gather();
+}
 
 }  // namespace quench::report

@@ -32,7 +32,7 @@ function estimateCell(e, show = percent) {
 }
 function fillTable(table, header, rows) {
   const head = element('thead'), body = element('tbody'), line = element('tr');
-  const isText = column => rows.some(cells => cells[column] instanceof Node && cells[column].className === 'text');
+  const isText = column => rows.some(cells => cells[column] instanceof Node && cells[column].classList.contains('text'));
   header.forEach((name, column) => line.append(element('th', name, isText(column) ? 'text' : '')));
   head.append(line);
   rows.forEach(cells => {
@@ -230,6 +230,35 @@ function showTokens(c) {
     [String(f.id), fixed(f.contrast), fixed(f.own_share), isNumber(f.ratio) && f.ratio > 1000 ? 'concept only' : fixed(f.ratio, 1),
       element('td', f.tokens.map(t => t.trim() || '␣').join('  '), 'text')]));
 }
+// What both models said. Hidden answers are not in the page at all; whether they were right is.
+function answerCell(text, right) {
+  const cell = element('td', text === undefined ? 'hidden' : text || '(nothing)', 'text');
+  const mark = right === undefined ? '' : right ? ' right' : ' wrong';
+  cell.className += mark + (text ? '' : ' quiet');
+  return cell;
+}
+function showExamples(c) {
+  const examples = c.examples || [];
+  $('examples-part').style.display = examples.length ? '' : 'none';
+  const header = ['question', 'accepted answer', 'untouched model', 'all concepts erased'];
+  const rows = [];
+  [['own', 'about the concept'], ['similar', 'about its neighbours']].forEach(([subset, title]) => {
+    const list = examples.filter(e => e.subset === subset);
+    if (list.length) rows.push([element('td', title, 'text'), '', '', '']);
+    list.forEach(e => rows.push([element('td', e.prompt, 'text'), answerCell(e.accepted), answerCell(e.base, e.base_right), answerCell(e.erased, e.erased_right)]));
+  });
+  fillTable($('examples'), header, rows);
+  [...$('examples').tBodies[0].rows].forEach((row, i) => { if (rows[i][1] === '') row.className = 'group'; });
+  $('examples-note').textContent = 'The first test questions of each kind, not chosen; ✓ where the answer holds an accepted one.' +
+    (c.hidden ? ' Answers about this concept are left out of this report (report.redact).' : '');
+}
+function showInstructions() {
+  const list = data.instructions || [];
+  $('instructions-figure').style.display = list.length ? '' : 'none';
+  fillTable($('instructions'), ['instruction', 'untouched model', 'all concepts erased'],
+    list.map(e => [element('td', e.prompt, 'text'), answerCell(e.base), answerCell(e.erased)]));
+  $('instructions-note').textContent = 'The first test instructions, not chosen. Answers end at a number of tokens (evaluation.instruction_tokens).';
+}
 function choose(index) {
   chosen = index;
   const c = concepts[index];
@@ -242,7 +271,7 @@ function choose(index) {
     margin && `untouched model's margin ${fixed(margin[0])} (${range(margin, fixed)})`,
     c.joint && isNumber(c.joint.reused) && `${c.joint.reused} of ${c.joint.reused + c.joint.measured} probes needed no computation`,
     c.iterations && `factorised in ${c.iterations} iterations (${c.stop_reason})`].filter(Boolean).join('  ·  ');
-  showGrid(c); showRelearning(index); showRaw(c); showObjective(c); showTokens(c); showConcepts();
+  showGrid(c); showRelearning(index); showRaw(c); showObjective(c); showExamples(c); showTokens(c); showConcepts();
 }
 
 // ---- all together, and the run ---------------------------------------------------------------------------
@@ -297,6 +326,7 @@ $('which').onchange = showConcepts;
 $('chosen').onchange = event => choose(Number(event.target.value));
 const first = concepts.findIndex((c, i) => relearned(i, true) !== null);
 showJoint();
+showInstructions();
 showCurve();
 showRun();
 if (concepts.length) choose(Math.max(0, first));

@@ -103,8 +103,21 @@ std::string table_of(const json& document) {
 
 }  // namespace
 
-Summary write_report(const std::filesystem::path& run_directory) {
-  const auto document = gather(run_directory);
+void describe(Options& options, OptionTable& table) {
+  table.add_choice(
+      "report.redact", options.redact,
+      "whose answers the report leaves out: those about concepts that the catalog marks "
+      "as sensitive, all, or none",
+      {"sensitive", "all", "none"});
+  table.add("report.examples", options.examples,
+            "test questions of each kind that the report shows with the answers before and after; "
+            "0: none",
+            {0, 1000});
+}
+
+Summary write_report(const std::filesystem::path& run_directory, const Options& options,
+                     const Sensitive& sensitive) {
+  const auto document = gather(run_directory, options, sensitive);
   const auto folder = run_directory / "report";
   std::error_code code;
   std::filesystem::create_directories(folder, code);
@@ -116,7 +129,7 @@ Summary write_report(const std::filesystem::path& run_directory) {
 
 std::string summary_table(const std::filesystem::path& run_directory) {
   return std::filesystem::exists(run_directory / "corpus.h5")
-             ? table_of(gather(run_directory))
+             ? table_of(gather(run_directory, {.examples = 0}, {}))
              : "nothing to show yet: the corpus stage is not complete\n";
 }
 

@@ -5,12 +5,15 @@
 #include "cluster/communicator.hpp"
 #include "cluster/error.hpp"
 #include "model/export.hpp"
+#include "model/patch.hpp"
 
-// export_driver SOURCE EDIT.json OUT: exports the model with an edit, {"ids": [...], "values":
-// [[...], ...], "strength": s, "shard_bytes": n}: the rows of these ids less s times the values.
+// export_driver SOURCE EDIT.json OUT [PATCH]: exports the model with an edit, {"ids": [...],
+// "values": [[...], ...], "strength": s, "shard_bytes": n}: the rows of these ids less s times the
+// values; and the edit as a patch.
 int main(int argc, char** argv) try {
   namespace model = quench::model;
-  if (argc != 4) throw quench::ConfigError("usage: export_driver SOURCE EDIT.json OUT");
+  if (argc != 4 && argc != 5)
+    throw quench::ConfigError("usage: export_driver SOURCE EDIT.json OUT [PATCH]");
   const std::filesystem::path source = argv[1];
   const auto edit = nlohmann::json::parse(std::ifstream(argv[2]));
 
@@ -25,6 +28,8 @@ int main(int argc, char** argv) try {
                                            edit.at("strength").get<double>());
   model::export_model(source, config, checkpoint, overlay, argv[3], R"({"test": true})", false,
                       edit.at("shard_bytes").get<std::int64_t>());
+  if (argc == 5)
+    model::write_patch(config, checkpoint, overlay, argv[4], {{"model", source.filename()}});
 } catch (const quench::Error& error) {
   std::cerr << error.what() << '\n';
   return static_cast<int>(error.code());

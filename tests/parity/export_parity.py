@@ -61,14 +61,14 @@ def edit_of(model):
     return ids, torch.randn(len(ids), weight.shape[1]) * weight.float().std()
 
 
-def export(source, out, ids, values, shard_bytes):
+def export(source, out, ids, values, shard_bytes, *patch):
     if not DRIVER.is_file():
         pytest.skip(f"no program at {DRIVER}; build the target export_driver or set QUENCH_EXPORT_DRIVER")
     edit = out.parent / "edit.json"
     edit.write_text(
         json.dumps({"ids": ids, "values": values.tolist(), "strength": STRENGTH, "shard_bytes": shard_bytes})
     )
-    subprocess.run([DRIVER, source, edit, out], check=True)
+    subprocess.run([DRIVER, source, edit, out, *patch], check=True)
 
 
 def check(source, out, shard_bytes):

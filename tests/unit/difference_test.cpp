@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "cluster/random.hpp"
+#include "tests/unit/answers.hpp"
 
 namespace quench::evaluation {
 namespace {
@@ -78,6 +79,69 @@ TEST(PairedDifference, OfConceptsSeesItemsToo) {
   // Items alone: 1 / sqrt(200); with the concepts' own scatter about sqrt(2) as wide.
   EXPECT_GT(d.interval.high - d.interval.low, 2 * 1.96 / std::sqrt(200.0));
   EXPECT_LT(d.interval.high - d.interval.low, 2 * 2 * 1.96 / std::sqrt(200.0));
+}
+
+Sample sample_of(const testing::Answers& answers) {
+  return Sample(answers.pairs(), Split::test, {}, "diff/concept");
+}
+
+// Own questions whose margins scatter widely, and less `by` in the edited model.
+testing::Answers with_margins(float by, float noise, const std::string& key) {
+  const cluster::KeyedRandom items(1, "items"), own(1, key);
+  testing::Answers answers;
+  for (std::uint64_t i = 0; i < 60; ++i) {
+    const auto margin = static_cast<float>(2 + items.normal(i));
+    const auto extra = noise * static_cast<float>(own.normal(i));
+    answers.add_choice(Subset::own, margin, margin - by + extra);
+  }
+  return answers;
+}
+
+TEST(PairedFigures, DrawTheSameItemsInBoth) {
+  const auto a = with_margins(0.5f, 0.1f, "a"), b = with_margins(0.6f, 0.1f, "b");
+  const auto differences = paired_difference(sample_of(a), sample_of(b), 500);
+  const auto& margin = differences[figure_index("own_margin")];
+  EXPECT_NEAR(margin.value, -0.1, 0.06);
+  EXPECT_EQ(margin.n, 60);
+  EXPECT_TRUE(std::isnan(margin.p));
+  // Items scatter by 1, runs by 0.1 x sqrt(2): only the latter counts.
+  EXPECT_NEAR(margin.interval.high - margin.interval.low, 2 * 1.96 * 0.1414 / std::sqrt(60.0),
+              0.02);
+  EXPECT_TRUE(margin.is_beyond_interval());
+  const auto& efficacy = differences[figure_index("efficacy")];
+  EXPECT_GT(efficacy.value, 0);
+  EXPECT_TRUE(efficacy.is_beyond_interval());
+  EXPECT_TRUE(std::isnan(differences[figure_index("coherence")].value));
+  EXPECT_FALSE(differences[figure_index("coherence")].is_beyond_interval());
+  // Each run by itself could not tell them apart.
+  const auto alone = [](const testing::Answers& x) {
+    return sample_of(x).scores(500)["own_margin"];
+  };
+  EXPECT_FALSE(unpaired_difference(alone(a), alone(b)).is_beyond_interval());
+}
+
+TEST(PairedFigures, ARunDoesNotDifferFromItself) {
+  const auto a = with_margins(0.5f, 0.3f, "a");
+  for (const auto& d : paired_difference(sample_of(a), sample_of(a), 50)) {
+    if (std::isnan(d.value)) continue;
+    EXPECT_EQ(d.value, 0);
+    EXPECT_EQ(d.interval.low, 0);
+    EXPECT_EQ(d.interval.high, 0);
+    EXPECT_FALSE(d.is_beyond_interval());
+  }
+}
+
+TEST(UnpairedDifference, KeepsSkewedIntervals) {
+  const Estimate a{0.5, {0.5 - 0.3, 0.5 + 0.4}, 20}, b{0.9, {0.9 - 0.4, 0.9 + 0.05}, 30};
+  const auto d = unpaired_difference(a, b);
+  EXPECT_DOUBLE_EQ(d.value, 0.4);
+  EXPECT_DOUBLE_EQ(d.interval.low, 0.4 - std::hypot(0.4, 0.4));
+  EXPECT_DOUBLE_EQ(d.interval.high, 0.4 + std::hypot(0.05, 0.3));
+  EXPECT_EQ(d.n, 20);
+  EXPECT_FALSE(d.is_beyond_interval());
+  EXPECT_TRUE(unpaired_difference({0.1, {0.1, 0.2}}, {0.9, {0.8, 1}}).is_beyond_interval());
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_FALSE(unpaired_difference({nan, {nan, nan}}, b).is_beyond_interval());
 }
 
 }  // namespace

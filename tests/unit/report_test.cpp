@@ -247,13 +247,13 @@ std::string squeezed(const std::string& line) {
 
 TEST_F(Report, NothingThere) {
   const quench::testing::ScratchDirectory empty;
-  EXPECT_THROW(write_report(empty.path()), DataError);
+  EXPECT_THROW(write_report(empty.path(), {}, Sensitive()), DataError);
   EXPECT_FALSE(std::filesystem::exists(empty / "report"));
   EXPECT_NE(summary_table(empty.path()).find("nothing to show"), std::string::npos);
 }
 
 TEST_F(Report, CorpusAlone) {
-  const auto summary = write_report(directory_.path());
+  const auto summary = write_report(directory_.path(), {}, Sensitive());
   EXPECT_EQ(summary.page, directory_ / "report/index.html");
   const auto data = json::parse(data_of(text_of("index.html")));
   ASSERT_EQ(data["concepts"].size(), 3U);
@@ -268,6 +268,9 @@ TEST_F(Report, CorpusAlone) {
   EXPECT_EQ(text_of("tokens.csv"), "concept,token,z\r\n");
   EXPECT_EQ(text_of("collisions.csv"), "token,concept\r\n");
   EXPECT_EQ(text_of("overlaps.csv"), "concept,other,tokens,cosine\r\n");
+  EXPECT_EQ(text_of("examples.csv"),
+            "concept,subset,prompt,accepted,untouched,erased,untouched_right,erased_right,hidden"
+            "\r\n");
   for (const auto& entry : std::filesystem::directory_iterator(directory_ / "report")) {
     EXPECT_NE(entry.path().extension(), ".partial");
   }
@@ -277,7 +280,7 @@ TEST_F(Report, EverythingThatIsThere) {
   write_edits();
   write_evaluation();
   write_relearning();
-  const auto table = lines_of(write_report(directory_.path()).table);
+  const auto table = lines_of(write_report(directory_.path(), {}, Sensitive()).table);
   EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 75% [70–80] 50% – – 60% / 95%");
   EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – –")) << table[4];
   EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of status ok 75% [70–80] 50%")) << table[6];
@@ -322,7 +325,7 @@ TEST_F(Report, DamagedFilesAreLeftOut) {
   std::ofstream(directory_ / "edits.h5") << "not HDF5";
   std::ofstream(directory_ / "manifest.json") << "{\"run_id\": ";
   std::ofstream(directory_ / "timings.json") << "{\"a\": 1}";
-  write_report(directory_.path());
+  write_report(directory_.path(), {}, Sensitive());
   const auto data = json::parse(data_of(text_of("index.html")));
   EXPECT_TRUE(data["manifest"].is_null());
   EXPECT_EQ(data["timings"]["a"], 1);
@@ -355,7 +358,7 @@ TEST_F(Report, SelectionWithItsDictionary) {
   d->attribute("/", "joint", std::int64_t{0});
   d->finish();
 
-  write_report(directory_.path());
+  write_report(directory_.path(), {}, Sensitive());
   const auto data = json::parse(data_of(text_of("index.html")));
   const auto& golf = data["concepts"][0];
   EXPECT_EQ(golf["tokens"], json::parse(R"([["#8", 2.5], ["#7", 1.5]])"));

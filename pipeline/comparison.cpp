@@ -1,0 +1,294 @@
+#include "pipeline/comparison.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "cluster/communicator.hpp"
+#include "pipeline/evaluated_run.hpp"
+#include "pipeline/run_directory.hpp"
+#include "stages/evaluation/concept_mean.hpp"
+#include "stages/evaluation/difference.hpp"
+#include "stages/report/values.hpp"
+
+namespace quench::pipeline {
+
+using evaluation::Difference;
+using evaluation::figure_index;
+using nlohmann::json;
+using report::number;
+
+namespace {
+
+// Whether the figure depends on what efficacy and specificity are measured by.
+bool by_rules(const std::string& figure) {
+  return figure == "efficacy" || figure == "specificity" || figure == "harmonic_all" ||
+         figure.ends_with("_left");
+}
+
+constexpr const char* relearned = "relearned";
+
+json to_json(const Estimate& e) {
+  return {number(e.value), number(e.interval.low), number(e.interval.high)};
+}
+
+json to_json(const Difference& d) {
+  return {number(d.value), number(d.interval.low), number(d.interval.high)};
+}
+
+// One figure in both runs. Nothing: they cannot be compared.
+json side_by_side(const Estimate& a, const Estimate& b, const std::optional<Difference>& d,
+                  bool paired) {
+  json figure = {{"a", to_json(a)}, {"b", to_json(b)}};
+  if (!d || std::isnan(d->value)) return figure;
+  figure["difference"] = to_json(*d);
+  figure["n"] = d->n;
+  figure["paired"] = paired;
+  figure["moved"] = d->is_beyond_interval();
+  return figure;
+}
+
+// Keys whose values differ, in order; a key that one side lacks is null there.
+json differing(const json& a, const json& b) {
+  std::set<std::string> keys;
+  for (const auto* side : {&a, &b})
+    for (const auto& [key, value] : side->items()) keys.insert(key);
+  json list = json::array();
+  for (const auto& key : keys) {
+    const auto was = a.value(key, json()), is = b.value(key, json());
+    if (was != is) list.push_back({{"key", key}, {"a", was}, {"b", is}});
+  }
+  return list;
+}
+
+json describe_run(const SavedRun& run) {
+  return {{"directory", run.directory().string()},
+          {"run_id", run.manifest().at("run_id")},
+          {"outcome", run.manifest().value("outcome", "unknown")}};
+}
+
+// A concept that both runs have: its index in each.
+struct Common {
+  std::int64_t a = 0, b = 0;
+  bool paired = false;  // asked the same in both
+};
+
+// What is back of the concepts that both runs attacked.
+struct Attacked {
+  std::vector<Estimate> a, b;
+};
+
+// The mean of independent estimates, of just these: half-widths add up in squares.
+Estimate mean_of(const std::vector<Estimate>& estimates) {
+  const auto n = static_cast<double>(estimates.size());
+  double value = 0, down = 0, up = 0;
+  for (const auto& e : estimates) {
+    value += e.value / n;
+    down = std::hypot(down, e.value - e.interval.low);
+    up = std::hypot(up, e.interval.high - e.value);
+  }
+  return {value, {value - down / n, value + up / n}, std::ssize(estimates)};
+}
+
+// Means over concepts of both runs' figures and of their paired differences. A figure that one run
+// lacks of a concept is left out of all three.
+class Means {
+ public:
+  Means(std::int64_t total, std::int64_t resamples)
+      : a_(total, 0, ""), b_(total, 0, ""), difference_(total, resamples, "diff") {}
+
+  void add(const evaluation::Sample& a, const evaluation::Sample& b) {
+    auto in_a = a.figures(), in_b = b.figures(), difference = in_b;
+    for (std::size_t f = 0; f < in_a.size(); ++f) {
+      difference[f] -= in_a[f];
+      if (std::isnan(difference[f])) in_a[f] = in_b[f] = difference[f];
+    }
+    a_.add(place_, in_a, {});
+    b_.add(place_, in_b, {});
+    difference_.add(place_++, difference, [&](auto draw, auto again) {
+      auto row = b.resampled(draw, again);
+      const auto before = a.resampled(draw, again);
+      for (std::size_t f = 0; f < row.size(); ++f) row[f] -= before[f];
+      return row;
+    });
+  }
+  evaluation::Scores a() const { return a_.finish(*self_); }
+  evaluation::Scores b() const { return b_.finish(*self_); }
+  evaluation::Scores difference() const { return difference_.finish(*self_); }
+
+ private:
+  std::unique_ptr<cluster::Communicator> self_ = cluster::make_self_communicator();
+  evaluation::ConceptMean a_, b_, difference_;
+  std::int64_t place_ = 0;
+};
+
+class Comparison {
+ public:
+  Comparison(const SavedRun& a, const SavedRun& b, std::int64_t resamples)
+      : a_(a),
+        b_(b),
+        resamples_(resamples),
+        same_rules_(a_.rules_text() == b_.rules_text()),
+        relearned_a_(a_.relearned()),
+        relearned_b_(b_.relearned()) {}
+
+  json all() {
+    const auto &in_a = a_.run().manifest(), &in_b = b_.run().manifest();
+    json out = {{"a", describe_run(a_.run())},
+                {"b", describe_run(b_.run())},
+                {"configuration", differing(in_a.at("configuration"), in_b.at("configuration"))},
+                {"inputs", differing(in_a.at("inputs"), in_b.at("inputs"))},
+                {"same_rules", same_rules_},
+                {"only_a", json::array()},
+                {"only_b", json::array()}};
+    for (auto& item : out["configuration"])
+      item["decides"] = decides_results(item["key"].get<std::string>());
+    const auto common = match_concepts(out);
+    add_concepts(common, out);
+    return out;
+  }
+
+ private:
+  // By name; what only one run has is listed.
+  std::vector<Common> match_concepts(json& out) const {
+    std::map<std::string, std::int64_t> places;
+    for (std::int64_t c = 0; c < b_.concepts(); ++c) places[b_.corpus().name(c)] = c;
+    std::vector<Common> common;
+    for (std::int64_t c = 0; c < a_.concepts(); ++c) {
+      const auto found = places.find(a_.corpus().name(c));
+      if (found == places.end()) {
+        out["only_a"].push_back(a_.corpus().name(c));
+      } else {
+        common.push_back({c, found->second, a_.items(c) == b_.items(found->second)});
+        places.erase(found);
+      }
+    }
+    for (std::int64_t c = 0; c < b_.concepts(); ++c)
+      if (places.contains(b_.corpus().name(c))) out["only_b"].push_back(b_.corpus().name(c));
+    return common;
+  }
+
+  // Whether the concept is among those that means are over.
+  bool counts(const Common& both) const {
+    return both.paired && a_.status(both.a) == "ok" && b_.status(both.b) == "ok";
+  }
+
+  void add_concepts(const std::vector<Common>& common, json& out) const {
+    const auto counted = std::ranges::count_if(common, [&](const auto& c) { return counts(c); });
+    Means means(counted, resamples_);
+    Attacked attacked;
+    out["concepts"] = json::array();
+    for (const auto& both : common) {
+      auto item = describe(both);
+      item["figures"] =
+          both.paired ? paired(both, means) : unpaired(a_.scores(both.a), b_.scores(both.b));
+      add_relearned(both, item["figures"], attacked);
+      out["concepts"].push_back(std::move(item));
+    }
+    out["overall"] = {{"concepts", counted}, {"figures", overall(counted, means)}};
+    if (!attacked.a.empty())
+      out["overall"]["figures"][relearned] =
+          unpaired_by_rules(mean_of(attacked.a), mean_of(attacked.b));
+    count_moved(out);
+  }
+
+  json describe(const Common& both) const {
+    return {{"concept", a_.corpus().name(both.a)},
+            {"same_record", a_.corpus().hash(both.a) == b_.corpus().hash(both.b)},
+            {"status", {a_.status(both.a), b_.status(both.b)}},
+            {"strength", {a_.strength(both.a), b_.strength(both.b)}},
+            {"tokens", {a_.tokens(both.a), b_.tokens(both.b)}}};
+  }
+
+  // `difference` of a figure by its index.
+  template <typename Of>
+  json figures(const evaluation::Scores& a, const evaluation::Scores& b, bool is_paired,
+               const Of& difference) const {
+    json named = json::object();
+    for (const auto& name : compared_figures()) {
+      if (name == relearned) continue;  // of other models
+      const auto f = figure_index(name);
+      std::optional<Difference> d;
+      if (same_rules_ || !by_rules(name)) d = difference(f);
+      named[name] = side_by_side(a.figures[f], b.figures[f], d, is_paired);
+    }
+    return named;
+  }
+
+  json unpaired(const evaluation::Scores& a, const evaluation::Scores& b) const {
+    return figures(a, b, false, [&](std::size_t f) {
+      return evaluation::unpaired_difference(a.figures[f], b.figures[f]);
+    });
+  }
+
+  json paired(const Common& both, Means& means) const {
+    const auto purpose = "diff/" + a_.corpus().hash(both.a);
+    const auto a = a_.sample(both.a, purpose), b = b_.sample(both.b, purpose);
+    if (counts(both)) means.add(a, b);
+    const auto d = evaluation::paired_difference(a, b, resamples_);
+    return figures(a_.scores(both.a), b_.scores(both.b), true, [&](std::size_t f) { return d[f]; });
+  }
+
+  // Over the concepts that are edited and asked the same in both; else of each run's own.
+  json overall(std::int64_t counted, const Means& means) const {
+    if (counted == 0) return unpaired(a_.mean(), b_.mean());
+    const auto d = means.difference();
+    return figures(means.a(), means.b(), true, [&](std::size_t f) {
+      const auto& e = d.figures[f];
+      return Difference{e.value, e.interval, NAN, e.n};
+    });
+  }
+
+  void add_relearned(const Common& both, json& figures, Attacked& all) const {
+    const auto in_a = relearned_a_.find(both.a);
+    const auto in_b = relearned_b_.find(both.b);
+    if (in_a == relearned_a_.end() || in_b == relearned_b_.end()) return;
+    figures[relearned] = unpaired_by_rules(in_a->second, in_b->second);
+    all.a.push_back(in_a->second);
+    all.b.push_back(in_b->second);
+  }
+
+  json unpaired_by_rules(const Estimate& a, const Estimate& b) const {
+    std::optional<Difference> d;
+    if (same_rules_) d = evaluation::unpaired_difference(a, b);
+    return side_by_side(a, b, d, false);
+  }
+
+  static void count_moved(json& out) {
+    std::int64_t compared = 0, moved = 0;
+    for (const auto& item : out["concepts"])
+      for (const auto& figure : item["figures"]) {
+        compared += figure.contains("moved") ? 1 : 0;
+        moved += figure.value("moved", false) ? 1 : 0;
+      }
+    out["compared"] = compared;
+    out["moved"] = moved;
+  }
+
+  EvaluatedRun a_, b_;
+  std::int64_t resamples_;
+  bool same_rules_;
+  std::map<std::int64_t, Estimate> relearned_a_, relearned_b_;
+};
+
+}  // namespace
+
+const std::vector<std::string>& compared_figures() {
+  static const std::vector<std::string> names{
+      "efficacy",         "specificity",    "coherence",        "harmonic_all",  relearned,
+      "own_left",         "similar_left",   "general_left",     "own_accuracy",  "own_margin",
+      "similar_accuracy", "similar_margin", "general_accuracy", "general_margin"};
+  return names;
+}
+
+json compare_runs(const SavedRun& a, const SavedRun& b, std::int64_t resamples) {
+  Problems problems;
+  for (const auto* run : {&a, &b}) run->require(EvaluatedRun::stages(), problems);
+  problems.throw_if_any<DataError>("the runs cannot be compared:");
+  return Comparison(a, b, resamples).all();
+}
+
+}  // namespace quench::pipeline

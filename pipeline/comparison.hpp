@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "pipeline/saved_run.hpp"
+
+namespace quench::pipeline {
+
+// Two runs side by side (layout: docs/guide.md, "Two runs side by side, for machines"): what
+// differs in configuration and inputs, and which figures of the joint model moved beyond the 95%
+// interval of their difference. What is not a number is null. Starts no MPI, loads no weights.
+// Throws DataError with everything that keeps either run from being compared.
+nlohmann::json compare_runs(const SavedRun& a, const SavedRun& b, std::int64_t resamples);
+
+// The figures that are compared, those of the summary first. "relearned" is of concepts that both
+// runs attacked.
+const std::vector<std::string>& compared_figures();
+
+}  // namespace quench::pipeline

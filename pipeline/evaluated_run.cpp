@@ -1,0 +1,117 @@
+#include "pipeline/evaluated_run.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cluster/hash.hpp"
+#include "stages/relearning/relearning.hpp"
+
+namespace quench::pipeline {
+
+namespace {
+
+std::vector<evaluation::Pair> pairs_of(const std::vector<Probe>& probes,
+                                       const std::vector<Measurement>& base,
+                                       const std::vector<Measurement>& joint) {
+  std::vector<evaluation::Pair> pairs;
+  for (std::size_t i = 0; i < probes.size(); ++i)
+    pairs.push_back({&probes[i], &base[i], &joint[i]});
+  return pairs;
+}
+
+void add_tasks(const std::vector<Probe>& probes, cluster::Sha256& hash) {
+  std::string tasks;
+  for (const auto& probe : probes) {
+    if (probe.split != Split::test) continue;
+    tasks += static_cast<char>('a' + static_cast<int>(probe.kind));
+    tasks += static_cast<char>('0' + static_cast<int>(probe.subset));
+  }
+  hash.field(tasks);
+}
+
+}  // namespace
+
+const std::vector<std::string>& EvaluatedRun::stages() {
+  static const std::vector<std::string> list{"corpus", "baseline", "erasure", "evaluation"};
+  return list;
+}
+
+EvaluatedRun::EvaluatedRun(const SavedRun& run)
+    : run_(run),
+      corpus_(run.file("corpus.h5")),
+      edits_(run.file("edits.h5")),
+      evaluation_(run.file("evaluation.h5"), "evaluation", evaluation::schema),
+      base_(run.file("baseline.h5"), "baseline", "measurements"),
+      joint_(run.file("evaluation.h5"), "evaluation", "joint/measurements"),
+      status_(evaluation_.read_strings("status")) {
+  evaluation::Options options;
+  OptionTable table;
+  evaluation::describe(options, table);
+  run.read_options(table);
+  rules_ = evaluation::rules_of(options);
+  rules_text_ = table.fingerprint({"evaluation.objective", "evaluation.form", "evaluation.invalid",
+                                   "evaluation.unguarded_fraction"});
+  const auto& offsets = corpus_.probe_offsets();
+  shared_ = read(corpus_.shared_probes(),
+                 {offsets[static_cast<std::size_t>(concepts())], offsets.back()});
+}
+
+EvaluatedRun::Said EvaluatedRun::read(std::vector<Probe> probes, cluster::Range ids) const {
+  return {std::move(probes), base_.read(ids), joint_.read(ids)};
+}
+
+std::int64_t EvaluatedRun::tokens(std::int64_t c) const { return std::ssize(edits_.edit(c).ids); }
+
+evaluation::Scores EvaluatedRun::scores(std::int64_t c) const {
+  return evaluation::from_row(evaluation_.read_rows<double>("joint/scores", {c, c + 1}));
+}
+
+evaluation::Scores EvaluatedRun::mean() const {
+  return evaluation::from_row(evaluation_.read<double>("joint/mean"));
+}
+
+evaluation::Sample EvaluatedRun::sample(std::int64_t c, const std::string& purpose) const {
+  const auto at = static_cast<std::size_t>(c);
+  const auto& offsets = corpus_.probe_offsets();
+  const auto own = read(corpus_.probes(c), {offsets[at], offsets[at + 1]});
+  auto pairs = pairs_of(own.probes, own.base, own.joint);
+  const auto general = pairs_of(shared_.probes, shared_.base, shared_.joint);
+  pairs.insert(pairs.end(), general.begin(), general.end());
+  return {pairs, Split::test, rules_, purpose};
+}
+
+std::string EvaluatedRun::items(std::int64_t c) const {
+  cluster::Sha256 hash;
+  hash.field(corpus_.hash(c)).field(run_.manifest().at("inputs").value("catalog/shared", ""));
+  add_tasks(corpus_.probes(c), hash);
+  add_tasks(shared_.probes, hash);
+  return hash.hex();
+}
+
+std::map<std::int64_t, Estimate> EvaluatedRun::relearned() const {
+  Problems missing;
+  run_.require({"relearning"}, missing);
+  if (!missing.empty()) return {};
+  const cluster::StoreReader store(run_.file("relearning.h5"), "relearning", relearning::schema);
+  const auto columns = store.read_strings("figures");
+  const auto place = std::ranges::find(columns, "own_left") - columns.begin();
+  const auto concepts = store.read<std::int64_t>("attacks/concept");
+  const auto erased = store.read<std::uint8_t>("attacks/erased");
+  const auto figures = store.read_ragged<double>("curves/figures");
+  std::map<std::int64_t, Estimate> sums;
+  for (std::size_t a = 0; a < concepts.size(); ++a) {
+    if (erased[a] == 0 || figures[a].size() < columns.size()) continue;  // control, or it failed
+    const double* last = figures[a].data() + figures[a].size() - columns.size() + place;
+    if (std::isnan(last[0])) continue;
+    auto& sum = sums[concepts[a]];
+    sum = {
+        sum.value + last[0], {sum.interval.low + last[1], sum.interval.high + last[2]}, sum.n + 1};
+  }
+  for (auto& [c, sum] : sums) {
+    const auto n = static_cast<double>(sum.n);
+    sum = {sum.value / n, {sum.interval.low / n, sum.interval.high / n}, sum.n};
+  }
+  return sums;
+}
+
+}  // namespace quench::pipeline

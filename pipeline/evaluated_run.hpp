@@ -1,0 +1,63 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pipeline/saved_run.hpp"
+#include "stages/evaluation/evaluation.hpp"
+
+namespace quench::pipeline {
+
+// What a run's joint model said to the test items, and the figures made of it. Starts no MPI, loads
+// no weights.
+class EvaluatedRun {
+ public:
+  // The stages whose files are read.
+  static const std::vector<std::string>& stages();
+
+  // Keeps a reference. Throws DataError for damaged files.
+  explicit EvaluatedRun(const SavedRun& run);
+
+  const SavedRun& run() const { return run_; }
+  const corpus::Corpus& corpus() const { return corpus_; }
+  std::int64_t concepts() const { return corpus_.concepts(); }
+  const std::string& status(std::int64_t c) const { return status_[static_cast<std::size_t>(c)]; }
+  double strength(std::int64_t c) const { return edits_.strength(c); }
+  std::int64_t tokens(std::int64_t c) const;
+  evaluation::Scores scores(std::int64_t c) const;  // of the joint model
+  evaluation::Scores mean() const;                  // over the concepts of status ok
+  // The options that decide how figures are made of answers, as one text.
+  const std::string& rules_text() const { return rules_text_; }
+
+  // The test items of a concept and the general ones as a sample; `purpose` keys the random
+  // numbers.
+  evaluation::Sample sample(std::int64_t c, const std::string& purpose) const;
+  // Which items they are, whatever the tokenizer and the words around a question: the records, and
+  // the tasks in their order. Two runs of one text were asked the same.
+  std::string items(std::int64_t c) const;
+
+  // What the attacked joint model has of each concept's figure at the end, by concept: means over
+  // seeds of the figure and of the ends of its interval; n: seeds. None without a complete
+  // relearning.h5.
+  std::map<std::int64_t, Estimate> relearned() const;
+
+ private:
+  struct Said {
+    std::vector<Probe> probes;
+    std::vector<Measurement> base, joint;
+  };
+  Said read(std::vector<Probe> probes, cluster::Range ids) const;
+
+  const SavedRun& run_;
+  corpus::Corpus corpus_;
+  erasure::Edits edits_;
+  cluster::StoreReader evaluation_;
+  evaluation::Measurements base_, joint_;
+  std::vector<std::string> status_;
+  evaluation::Rules rules_;
+  std::string rules_text_;
+  Said shared_;
+};
+
+}  // namespace quench::pipeline

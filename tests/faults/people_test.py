@@ -1,0 +1,265 @@
+"""What people take from finished runs: a patch, what differs between two, answers before and after and who may see them."""
+import csv
+import hashlib
+import json
+import re
+import shutil
+
+import pytest
+import numpy as np
+from safetensors import safe_open
+
+import launch
+from launch import DONE, QUENCH, USAGE, call, settings
+from stores import contents
+from tiny_run import write_lines
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def names(base):
+    return [record["name"] for record in lines(base / "catalog" / "concepts.jsonl")]
+
+
+def test_a_patch_holds_the_edits_alone(base, reference, names, tmp_path):
+    patch = tmp_path / "one.safetensors"
+    gated, edited = names[0], names[2]
+    done = call([QUENCH, "export", reference, "--concepts", gated, edited, "--patch", patch, "--to", tmp_path / "whole"])
+    assert done.returncode == DONE and f"no edit of {gated} (gated)\n" in done.stderr, done.stderr
+    edits = contents(reference / "edits.h5")
+    ids = edits["edits/tokens/values"][slice(*edits["edits/tokens/offsets"][2:4])]
+    with safe_open(patch, framework="np") as file:
+        about, rows = file.metadata(), file.get_tensor("rows")
+        assert file.get_tensor("token_ids").tolist() == ids.tolist()
+    with safe_open(tmp_path / "whole" / "model.safetensors", framework="np") as file:
+        assert np.array_equal(file.get_tensor("model.embed_tokens.weight")[ids], rows)
+    with safe_open(base / "model" / "model.safetensors", framework="np") as file:
+        embedding = file.get_tensor("model.embed_tokens.weight")
+    assert about["embedding_sha256"] == hashlib.sha256(embedding.tobytes()).hexdigest()
+    assert about["before_sha256"] == hashlib.sha256(embedding[ids].tobytes()).hexdigest()
+    manifest = json.loads((reference / "manifest.json").read_text())
+    assert about["model"] == "model" and about["run_id"] == manifest["run_id"]
+    assert json.loads(about["concepts"]) == [gated, edited] and json.loads(about["base_model"]) == manifest["inputs"]
+    assert float(about["joint_factor"]) == edits["/@joint_factor"]
+
+
+def test_export_says_what_is_wrong(base, reference, tmp_path):
+    done = call([QUENCH, "export", reference])
+    assert done.returncode == USAGE and "--patch FILE" in done.stderr
+    # The model that the run was of has changed.
+    run, model = tmp_path / "run", tmp_path / "model"
+    shutil.copytree(base / "model", model)
+    run.mkdir()
+    for file in ("corpus.h5", "edits.h5"):
+        shutil.copy(reference / file, run)
+    manifest = json.loads((reference / "manifest.json").read_text())
+    manifest["configuration"]["run.model"] = str(model)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    patch = tmp_path / "all.safetensors"
+    assert call([QUENCH, "export", run, "--patch", patch]).returncode == DONE
+    with open(model / "model.safetensors", "r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
+    done = call([QUENCH, "export", run, "--patch", patch, "--overwrite"])
+    assert done.returncode == USAGE and "model.safetensors: is no longer the file that the run read" in done.stderr
+
+
+SHORT = settings("relearning.enabled=false", "run.export_to=none", "activations.layers=")
+
+
+@pytest.fixture(scope="session")
+def stronger(config, base, reference):
+    """The reference's run with far stronger edits and without attacks."""
+    directory = base / "stronger"
+    done = launch.run(config, directory, *SHORT, *settings("erasure.strengths=16,32"))
+    assert done.returncode == DONE, done.stderr
+    return directory
+
+
+def diff(a, b, *more):
+    done = call([QUENCH, "diff", a, b, "--json", *more])
+    assert done.returncode == DONE, done.stderr
+    return json.loads(done.stdout)
+
+
+def own_accuracy(run, concept):
+    """Of each own test question put as a choice: 1, right; 0, wrong. As the joint model answers."""
+    corpus, said = contents(run / "corpus.h5"), contents(run / "evaluation.h5")
+    first, end = corpus["probe_offsets"][concept:concept + 2]
+    answers = []
+    for probe in range(first, end):
+        if corpus["probes/kind"][probe] or corpus["probes/subset"][probe] or not corpus["probes/split"][probe]:
+            continue
+        offsets = said["joint/measurements/values/offsets"]
+        options = said["joint/measurements/values/values"][offsets[probe]:offsets[probe + 1]]
+        answers.append(float(options.argmax() == corpus["probes/correct"][probe]))
+    return np.array(answers)
+
+
+def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
+    told = diff(reference, stronger)
+    assert {"key": "erasure.strengths", "a": "1,4", "b": "16,32", "decides": True} in told["configuration"]
+    assert {item["key"] for item in told["configuration"] if not item["decides"]} == {"run.directory", "run.export_to"}
+    assert told["inputs"] == told["only_a"] == told["only_b"] == []
+    assert [item["concept"] for item in told["concepts"]] == names
+    moved = compared = 0
+    for c, item in enumerate(told["concepts"]):
+        figure = item["figures"]["own_accuracy"]
+        a, b = own_accuracy(reference, c), own_accuracy(stronger, c)
+        assert figure["paired"] and figure["n"] == len(a)
+        assert figure["difference"][0] == pytest.approx((b - a).mean())
+        assert figure["a"][0] == pytest.approx(a.mean()) and figure["b"][0] == pytest.approx(b.mean())
+        draws = np.random.default_rng(1).integers(0, len(a), (4000, len(a)))
+        low, high = np.quantile((b - a)[draws].mean(axis=1), [0.025, 0.975])
+        assert figure["difference"][1:] == pytest.approx([low, high], abs=0.17)  # one question of six
+        assert "relearned" not in item["figures"]
+        for one in item["figures"].values():
+            assert one["moved"] == (one["difference"][1] > 0 or one["difference"][2] < 0)
+            compared, moved = compared + 1, moved + one["moved"]
+    assert (told["compared"], told["moved"]) == (compared, moved) and moved > 0
+    edited = [c for c, item in enumerate(told["concepts"]) if item["status"] == ["ok", "ok"]]
+    assert told["overall"]["concepts"] == len(edited) > 0
+    overall = told["overall"]["figures"]["own_accuracy"]
+    assert overall["n"] == len(edited)
+    assert overall["difference"][0] == pytest.approx(
+        np.mean([(own_accuracy(stronger, c) - own_accuracy(reference, c)).mean() for c in edited]))
+    # The other way round it is the negative.
+    back = diff(stronger, reference)["overall"]["figures"]["own_margin"]["difference"]
+    there = told["overall"]["figures"]["own_margin"]["difference"]
+    assert back[0] == pytest.approx(-there[0]) and back[1] == pytest.approx(-there[2], abs=0.2)
+
+
+def test_diff_of_a_run_with_itself(reference, names):
+    told = diff(reference, reference)
+    assert told["configuration"] == told["inputs"] == [] and told["moved"] == 0 < told["compared"]
+    figures = [figure for item in told["concepts"] for figure in item["figures"].values()] + \
+        list(told["overall"]["figures"].values())
+    assert all(figure["difference"] == [0, 0, 0] for figure in figures if figure["paired"])
+    assert sum(not figure["paired"] for figure in figures) == 3  # relearned: of two concepts, and their mean
+    text = call([QUENCH, "diff", reference, reference]).stdout
+    for part in ("configuration: the same", "inputs: the same", "0 of ", *names):
+        assert part in text
+    # Lines of a table are of one width, but for what stands behind the last column.
+    table = [line for line in text.splitlines() if line.startswith(tuple(names))]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_diff_of_other_concepts_questions_and_rules(base, config, reference, names, tmp_path):
+    catalog = tmp_path / "catalog"
+    shutil.copytree(base / "catalog", catalog)
+    records = lines(catalog / "concepts.jsonl")
+    records[1]["questions"]["concept"]["test"].pop()  # one question less
+    records[2]["name"] = "Another"
+    write_lines(catalog / "concepts.jsonl", records)
+    run = tmp_path / "run"
+    done = launch.run(config, run, *SHORT, *settings(f"run.catalog={catalog}", "evaluation.objective=accuracy"))
+    assert done.returncode == DONE, done.stderr
+    told = diff(reference, run)
+    assert [item["key"] for item in told["inputs"]] == ["catalog/concepts"]
+    assert (told["only_a"], told["only_b"]) == ([names[2]], ["Another"])
+    same, changed = told["concepts"]
+    assert same["same_record"] and not changed["same_record"]
+    assert same["figures"]["own_accuracy"]["paired"] and not changed["figures"]["own_accuracy"]["paired"]
+    a, b, difference = (changed["figures"]["own_margin"][key] for key in ("a", "b", "difference"))
+    assert difference[0] == pytest.approx(b[0] - a[0])
+    assert difference[1] == pytest.approx(difference[0] - np.hypot(b[0] - b[1], a[2] - a[0]))
+    # Efficacy by margin and efficacy by accuracy are two things.
+    assert not told["same_rules"] and "difference" not in same["figures"]["efficacy"]
+    text = call([QUENCH, "diff", reference, run]).stdout
+    for part in ("only in A: " + names[2], "only in B: Another", names[1] + " (changed)", "not compared"):
+        assert part in text
+
+
+def test_diff_says_what_cannot_be_compared(reference, tmp_path):
+    unfinished, older, nothing = (tmp_path / name for name in ("unfinished", "older", "nothing"))
+    for run in (unfinished, older):
+        run.mkdir()
+        for file in ("manifest.json", "corpus.h5", "baseline.h5", "edits.h5"):
+            shutil.copy(reference / file, run)
+    shutil.copy(reference / "dictionary.h5", older / "evaluation.h5")
+    done = call([QUENCH, "diff", unfinished, older])
+    assert done.returncode == USAGE
+    assert f"{unfinished}: stage evaluation is not complete (no evaluation.h5)" in done.stderr
+    assert f"{older / 'evaluation.h5'}: " in done.stderr
+    done = call([QUENCH, "diff", nothing, tmp_path])
+    assert done.returncode == USAGE
+    assert f"{nothing}: holds no run" in done.stderr and f"{tmp_path}: holds no run" in done.stderr
+    (tmp_path / "manifest.json").write_text('{"run_id": "x"}')
+    done = call([QUENCH, "diff", reference, tmp_path])
+    assert done.returncode == USAGE and "configuration is missing" in done.stderr
+    assert call([QUENCH, "diff", reference]).returncode == USAGE
+    assert call([QUENCH, "diff", reference, reference, "--resamples", "1"]).returncode == USAGE
+
+
+def page(run):
+    html = (run / "report" / "index.html").read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', html, re.S)[1])
+
+
+def rows(run):
+    with open(run / "report" / "examples.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shown(run):
+    """Which concepts' answers the report has; all of its files must agree."""
+    names = set()
+    for concept in page(run)["concepts"]:
+        answers = [example.keys() & {"base", "erased", "accepted"} for example in concept["examples"]]
+        assert len(answers) == 6 and all(keys == answers[0] for keys in answers)  # 3 own, 3 similar
+        assert bool(answers[0]) != concept["hidden"]
+        if answers[0]:
+            names.add(concept["name"])
+    for row in rows(run):
+        if row["subset"] != "instruction":
+            assert (row["concept"] in names) == (row["hidden"] == "false")
+            assert row["hidden"] == "false" or not (row["accepted"] or row["untouched"] or row["erased"])
+    return names
+
+
+def mark(catalog, which, value):
+    records = lines(catalog / "concepts.jsonl")
+    records[which]["sensitive"] = value
+    write_lines(catalog / "concepts.jsonl", records)
+
+
+def test_answers_and_who_may_see_them(base, config, names, tmp_path):
+    catalog, run = tmp_path / "catalog", tmp_path / "run"
+    shutil.copytree(base / "catalog", catalog)
+    mark(catalog, 1, True)
+    again = [config, run, *SHORT, *settings(f"run.catalog={catalog}")]
+    assert launch.run(*again).returncode == DONE
+    assert shown(run) == {names[0], names[2]}
+    # Another mark is not another run; a report alone sees it too.
+    stages = {file: (run / file).stat().st_mtime_ns for file in ("corpus.h5", "evaluation.h5")}
+    mark(catalog, 1, False)
+    mark(catalog, 2, True)
+    assert call([QUENCH, "report", run]).returncode == DONE
+    assert shown(run) == {names[0]}  # 1 was marked when the run began, 2 is now
+    done = launch.run(*again)
+    assert done.returncode == DONE, done.stderr
+    assert shown(run) == {names[0], names[1]}
+    assert stages == {file: (run / file).stat().st_mtime_ns for file in stages}
+    # All, none, and what is neither.
+    assert call([QUENCH, "report", run, "--redact", "none"]).returncode == DONE
+    assert shown(run) == set(names)
+    answers = {text for row in rows(run) for text in (row["untouched"], row["erased"]) if len(text) > 12}
+    assert launch.run(*again, *settings("report.redact=all")).returncode == DONE
+    assert shown(run) == set() and len(answers) > 10
+    for file in (run / "report").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert not [answer for answer in answers if answer in text], file
+    done = call([QUENCH, "report", run, "--redact", "some"])
+    assert done.returncode == USAGE and "report.redact" in done.stderr
+    # The catalog is broken: nobody knows what it marks.
+    (catalog / "concepts.jsonl").write_text("{}\n")
+    assert call([QUENCH, "report", run, "--redact", "sensitive"]).returncode == DONE
+    assert shown(run) == set()
+    shutil.rmtree(catalog)  # gone: what the run saw of it holds
+    assert call([QUENCH, "report", run, "--redact", "sensitive"]).returncode == DONE
+    assert shown(run) == {names[0], names[1]}
