@@ -92,18 +92,18 @@ class HalfSearch final : public Search {
  private:
   void find_rows(const at::Tensor& chosen, const std::vector<std::int64_t>& columns,
                  const std::vector<float>& least, Candidates& found) {
-    const auto [halves, slack] = rounded(chosen);
+    const auto vectors = rounded(chosen);
     const auto count = std::ssize(columns);
     std::vector<float> bounds;
     for (const auto k : columns) bounds.push_back(least[k]);
     std::vector<std::vector<std::vector<std::int32_t>>> places(  // [threads][columns]
         at::get_num_threads(), std::vector<std::vector<std::int32_t>>(count));
-    product_.visit(halves, [&](const HalfProduct::Part& part) {
-      kernels::collect_lines(part.sums, part.vectors, part.rows,
-                             rows_.norms().data() + part.first_row,
-                             slack.data() + part.first_vector, bounds.data() + part.first_vector,
-                             static_cast<std::int32_t>(part.first_row),
-                             places[at::get_thread_num()].data() + part.first_vector);
+    product_.visit(vectors.halves, [&](const HalfProduct::Part& part) {
+      kernels::collect_lines(
+          part.sums, part.vectors, part.rows, rows_.norms().data() + part.first_row,
+          vectors.slack.data() + part.first_vector, bounds.data() + part.first_vector,
+          static_cast<std::int32_t>(part.first_row),
+          places[at::get_thread_num()].data() + part.first_vector);
     });
     for (std::int64_t k = 0; k < count; ++k) {
       auto& rows = found.rows[columns[k]];
