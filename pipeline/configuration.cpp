@@ -96,6 +96,8 @@ void Configuration::validate() const {
   required("run.catalog", run.catalog);
   required("run.directory", run.directory);
   if (selection.method == "manual") required("selection.manual", selection.manual);
+  if (erasure.strengths.empty())
+    problems.add("erasure.strengths", "empty; name a strength or more");
   problems.throw_if_any<ConfigError>("configuration:");
 }
 
