@@ -98,6 +98,8 @@ void Configuration::validate() const {
   required("run.directory", run.directory);
   if (dictionary.init == "file") required("dictionary.init_file", dictionary.init_file);
   if (selection.method == "manual") required("selection.manual", selection.manual);
+  if (erasure.strengths.empty())
+    problems.add("erasure.strengths", "empty; name a strength or more");
   problems.throw_if_any<ConfigError>("configuration:");
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <numeric>
 
 #include "pipeline/command_line.hpp"
 #include "pipeline/inspection.hpp"
@@ -110,15 +111,36 @@ void print_tokens(const json& selection, std::size_t most) {
   });
 }
 
-void print_edit(const json& edit) {
-  TextTable table({"strength", "efficacy", "specificity", "coherence", "harmonic", "gates"});
-  for (const auto& cell : edit["cells"])
+// What the strength was chosen by.
+std::string search_of(const json& edit) {
+  if (edit["search"] == "target") return "target of efficacy " + fixed(edit["target_efficacy"]);
+  return "grid, choice " + edit["choice"].get<std::string>();
+}
+
+// The strengths tried, ascending.
+void print_cells(const json& edit) {
+  std::vector<std::size_t> order(edit["cells"].size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(
+      order, {}, [&](std::size_t i) { return edit["cells"][i]["strength"].get<double>(); });
+  TextTable table({"strength", "tried", "efficacy", "specificity", "coherence", "harmonic",
+                   "error of difference", "gates"});
+  for (const auto i : order) {
+    const auto& cell = edit["cells"][i];
     table.add_row({fixed(cell["strength"]) + (cell["strength"] == edit["strength"] ? " *" : ""),
-                   fixed(cell["efficacy"]), fixed(cell["specificity"]), fixed(cell["coherence"]),
-                   fixed(cell["harmonic"]), cell["passed"] ? "passed" : "failed"});
+                   std::to_string(i + 1), fixed(cell["efficacy"]), fixed(cell["specificity"]),
+                   fixed(cell["coherence"]), fixed(cell["harmonic"]), fixed(cell["error"]),
+                   cell["passed"] ? "passed" : "failed"});
+  }
   std::cout << "\nstatus " << edit["status"].get<std::string>() << ", strength "
-            << fixed(edit["strength"]) << " (* chosen; train split)\n\n"
+            << fixed(edit["strength"]) << " (* chosen; " << search_of(edit)
+            << "; train split)\nerror of difference: standard error of the harmonic mean's "
+               "distance from the highest\n\n"
             << table.text();
+}
+
+void print_edit(const json& edit) {
+  print_cells(edit);
   if (edit["overlaps"].empty()) return;
   std::cout << "\nin the joint edit, " << edit["shared"].size()
             << " tokens are shared with concepts of other groups (shared_tokens = "
@@ -163,7 +185,7 @@ ExitCode inspect_command(const Words& words) {
   CommandLine line{"quench inspect RUN --concept NAME [--json]",
                    "What a run found and did for one concept: features with their tokens and why "
                    "they were\nselected or not, edited tokens and by how much, variants, near "
-                   "misses, the grid over the\nstrength, and the figures on the test split.",
+                   "misses, the strengths that were\ntried, and the figures on the test split.",
                    {},
                    {}};
   line.options.add_options()("run", po::value<std::string>()->required(), "run directory")(

@@ -10,7 +10,7 @@
 #include "cluster/store.hpp"
 #include "model/tokenizer.hpp"
 #include "stages/dictionary/dictionary.hpp"
-#include "stages/erasure/grid.hpp"
+#include "stages/erasure/erasure.hpp"
 #include "stages/evaluation/evaluation.hpp"
 #include "stages/selection/selection.hpp"
 #include "stages/selection/verdict.hpp"
@@ -225,6 +225,9 @@ class Inspection {
     const erasure::Edits edits(run_.file("edits.h5"));
     json out = {{"status", edits.status(concept_)},
                 {"strength", edits.strength(concept_)},
+                {"search", store.text_attribute("/", "search")},
+                {"choice", store.text_attribute("/", "choice")},
+                {"target_efficacy", store.number_attribute("/", "target_efficacy")},
                 {"joint_factor", edits.joint_factor()},
                 {"shared_tokens", store.text_attribute("/", "shared_tokens")},
                 {"cells", cells(store)},
@@ -252,12 +255,14 @@ class Inspection {
     const auto concepts = store.read<std::int64_t>("cells/concept");
     const auto strengths = store.read<double>("cells/strength");
     const auto passed = store.read<std::uint8_t>("cells/passed");
+    const auto error = store.read<double>("cells/error");
     const auto figures = store.read_strings("cells/figures");
     const auto scores = store.read<double>("cells/scores");
     json list = json::array();
     for (std::size_t i = 0; i < concepts.size(); ++i) {
       if (concepts[i] != concept_) continue;
-      json cell = {{"strength", strengths[i]}, {"passed", passed[i] != 0}};
+      json cell = {
+          {"strength", strengths[i]}, {"passed", passed[i] != 0}, {"error", number(error[i])}};
       for (std::size_t f = 0; f < figures.size(); ++f)
         cell[figures[f]] = number(scores[i * figures.size() + f]);
       list.push_back(std::move(cell));

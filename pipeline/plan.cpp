@@ -51,7 +51,7 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
     work.questions += entry.questions;
     paragraphs += static_cast<double>(entry.paragraphs);
   }
-  work.cells = work.concepts * std::ssize(c.erasure.strengths);
+  work.cells = work.concepts * erasure::most_cells(c.erasure);
   work.attacks = attacked(c, work.concepts);
   const double own = static_cast<double>(work.questions) * question_tokens;
   const double answers =
@@ -66,10 +66,10 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
                           : 0;
   const double letters = c.corpus.letter ? own : 0;
   const double once = own + common + text + open + letters;
-  // Baseline, evaluation (alone and joint), and half of the questions in each cell of the grid and
-  // once for the joint edit.
+  // Baseline, evaluation (alone and joint), and half of the questions in each cell (as many as the
+  // search may take) and once for the joint edit.
   work.forward_tokens = once * (c.evaluation.alone ? 3 : 2) +
-                        own / 2 * static_cast<double>(std::ssize(c.erasure.strengths) + 1);
+                        own / 2 * static_cast<double>(erasure::most_cells(c.erasure) + 1);
   const double points = static_cast<double>(c.relearning.points + 1);
   const double questions_each =
       work.concepts == 0 ? 0 : own / 2 / static_cast<double>(work.concepts);
@@ -140,7 +140,7 @@ json plan_of(const Configuration& c, double gflops, int ranks) {
       {"concepts", work.concepts},
       {"questions", work.questions},
       {"activation_fits", activations.fits},
-      {"grid_cells", work.cells},
+      {"cells", work.cells},
       {"attacks", work.attacks},
       {"forward_tokens", work.forward_tokens},
       {"training_tokens", work.training_tokens},
@@ -172,7 +172,7 @@ void print(const json& plan) {
   std::cout << "concepts         " << count("concepts") << "  (" << count("questions")
             << " questions)\n"
             << "activation fits  " << count("activation_fits") << "\n"
-            << "grid cells       " << count("grid_cells") << "\n"
+            << "cells, at most   " << count("cells") << "\n"
             << "attacks          " << count("attacks") << "\n"
             << "memory           " << model::format_bytes(count("bytes_a_node_shared"))
             << " a node, shared, and " << model::format_bytes(count("bytes_a_rank"))

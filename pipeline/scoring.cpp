@@ -1,6 +1,7 @@
 #include "pipeline/scoring.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace quench::pipeline {
 
@@ -20,6 +21,25 @@ erasure::CellScores to_cell(const evaluation::Scores& scores) {
           .harmonic = scores["harmonic_all"].value,
           .reused = scores.reused,
           .measured = scores.measured};
+}
+
+// Resamples that a cell's standard error is of: known to a twentieth of itself.
+constexpr std::int64_t draws = 200;
+
+std::vector<double> draws_of(const evaluation::Sample& sample) {
+  const auto harmonic = evaluation::figure_index("harmonic_all");
+  std::vector<double> drawn;
+  for (std::int64_t draw = 0; draw < draws; ++draw)
+    drawn.push_back(sample.resampled(draw)[harmonic]);
+  return drawn;
+}
+
+// A cell that ended at a gate, `own` or before: what was not measured must not look like a figure.
+erasure::CellScores to_ended_cell(const evaluation::Scores& so_far) {
+  auto cell = to_cell(so_far);
+  cell.specificity = cell.coherence = std::numeric_limits<double>::quiet_NaN();
+  cell.harmonic = 0;
+  return cell;
 }
 
 }  // namespace
@@ -73,12 +93,16 @@ std::vector<Measurement> Scorer::measure(cluster::Communicator& group,
   return meter_.measure(group, edited, banks_[bank].probes, banks_[bank].base);
 }
 
-evaluation::Scores Scorer::summarise(const std::array<std::vector<Measurement>, 4>& now) const {
+evaluation::Sample Scorer::sample_of(const std::array<std::vector<Measurement>, 4>& now) const {
   std::vector<evaluation::Pair> pairs;
   for (const auto bank : all_banks)
     for (std::size_t i = 0; i < now[bank].size(); ++i)
       pairs.push_back({&banks_[bank].probes[i], &banks_[bank].base[i], &now[bank][i]});
-  return evaluation::summarise(pairs, Split::train, rules_, 0, "");
+  return {pairs, Split::train, rules_, "strength/" + corpus_.hash(own_concept_)};
+}
+
+evaluation::Scores Scorer::summarise(const std::array<std::vector<Measurement>, 4>& now) const {
+  return sample_of(now).scores(0);
 }
 
 bool Scorer::is_over(std::size_t last, const evaluation::Scores& so_far) const {
@@ -96,13 +120,12 @@ erasure::CellScores Scorer::alone(cluster::Communicator& group, std::int64_t con
   for (const auto bank : all_banks) {
     now[bank] = measure(group, edited, bank);
     const auto so_far = summarise(now);
-    if (!is_over(bank, so_far)) continue;
-    return {.general_left = so_far["general_left"].value,
-            .own_left = bank == own ? so_far["own_left"].value : 0,
-            .reused = so_far.reused,
-            .measured = so_far.measured};
+    if (is_over(bank, so_far)) return to_ended_cell(so_far);
   }
-  return to_cell(summarise(now));
+  const auto sample = sample_of(now);
+  auto cell = to_cell(sample.scores(0));
+  cell.draws = draws_of(sample);
+  return cell;
 }
 
 erasure::CellScores Scorer::joint(cluster::Communicator& group, std::int64_t concept_index,

@@ -33,7 +33,8 @@ class Scorer {
 
   // One concept's own edit, on the train split's questions of the form that decides, and on its
   // instructions: general, own, similar, instructions (methods 7.5), to the end or to the first
-  // gate that fails (evaluation.early_stop; what is not measured is 0). Collective over the group.
+  // gate that fails (evaluation.early_stop; what is not measured is NaN then, harmonic 0, and there
+  // are no draws). Collective over the group; the same on all its ranks.
   erasure::CellScores alone(cluster::Communicator& group, std::int64_t concept_index,
                             const model::RowDeltas& edit, double strength);
   // The joint edit, seen from one concept. The shared probes are measured once a factor, not once a
@@ -61,6 +62,8 @@ class Scorer {
                                    std::size_t bank) const;
   // True where what is measured so far, `last` included, ends the cell.
   bool is_over(std::size_t last, const evaluation::Scores& so_far) const;
+  // What is measured so far, of the concept scored last.
+  evaluation::Sample sample_of(const std::array<std::vector<Measurement>, 4>& now) const;
   evaluation::Scores summarise(const std::array<std::vector<Measurement>, 4>& now) const;
 
   const corpus::Corpus& corpus_;

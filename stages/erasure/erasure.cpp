@@ -6,7 +6,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
 #include "cluster/log.hpp"
-#include "stages/erasure/grid.hpp"
+#include "stages/erasure/search.hpp"
 
 namespace quench::erasure {
 
@@ -157,7 +157,7 @@ struct LocalRows {
   std::vector<std::string> status;
   std::vector<std::int64_t> group;
   std::vector<std::int64_t> cell_concept;
-  std::vector<double> cell_strength, cell_scores;
+  std::vector<double> cell_strength, cell_scores, cell_error;
   std::vector<std::uint8_t> cell_passed;
   std::int64_t width = 0;
 
@@ -173,6 +173,7 @@ struct LocalRows {
       cell_concept.push_back(c);
       cell_strength.push_back(cell.strength);
       cell_passed.push_back(cell.passed ? 1 : 0);
+      cell_error.push_back(cell.error);
       std::ranges::copy(to_row(cell.scores), std::back_inserter(cell_scores));
     }
   }
@@ -208,8 +209,12 @@ void Run::write(const cluster::TaskResults& results, const JointResult& joint) {
   store.write_rows<double>("cells/strength", rows.cell_strength, {}, {{"cell"}, ""});
   store.write_rows<std::uint8_t>("cells/passed", rows.cell_passed, {}, {{"cell"}, ""});
   store.write_rows<double>("cells/scores", rows.cell_scores, figures, {{"cell", "figure"}, ""});
+  store.write_rows<double>("cells/error", rows.cell_error, {}, {{"cell"}, ""});
   write_joint(store, joint);
   write_collisions(store, joint);
+  store.attribute("/", "search", options_.search);
+  store.attribute("/", "choice", options_.choice);
+  store.attribute("/", "target_efficacy", options_.target_efficacy);
   store.attribute("/", "width", width);
   store.attribute("/", "failures", results.failures());
   store.finish();
@@ -261,9 +266,33 @@ void Run::write_collisions(cluster::StoreWriter& store, const JointResult& joint
 
 void describe(Options& options, OptionTable& table) {
   table.add("erasure.strengths", options.strengths,
-            "grid of an edit's strength; 1 removes the modelled part once", {0.0001, 100000});
+            "strengths of an edit that are tried, or from the least to the largest of which is "
+            "searched; 1 removes the modelled part once",
+            {0.0001, 100000});
+  table.add_choice("erasure.search", options.search,
+                   "which strengths are tried: all of the list (grid), or as few as it takes to "
+                   "find the smallest that reaches target_efficacy (target)",
+                   {"grid", "target"});
+  table.add_choice("erasure.choice", options.choice,
+                   "of the strengths tried, where the grid or a target out of reach leaves the "
+                   "choice: that of the highest harmonic mean (best), or the smallest one within "
+                   "one standard error of it (gentle)",
+                   {"best", "gentle"});
+  table.add("erasure.target_efficacy", options.target_efficacy,
+            "of search = target: the efficacy wanted on the train questions; a concept that does "
+            "not reach it within the gates is edited as choice says, and is below_target",
+            {0.01, 1});
+  table.add("erasure.tolerance", options.tolerance,
+            "of search = target: how exactly the smallest strength is found, relative to it",
+            {0.03, 10});
+  table.add("erasure.evaluations", options.evaluations,
+            "of search = target: strengths tried at most, a concept", {1, 100});
   table.add("erasure.min_general", options.min_general,
             "gate of a cell: least share of the general questions' figure that must be left",
+            {0, 1});
+  table.add("erasure.min_specificity", options.min_specificity,
+            "gate of a cell: least specificity, so that neighbours are not erased with the "
+            "concept; 0: none",
             {0, 1});
   table.add("erasure.min_coherence", options.min_coherence, "gate of a cell: least coherence",
             {0, 1});

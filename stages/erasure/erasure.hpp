@@ -18,13 +18,20 @@ namespace quench::erasure {
 
 // Version of the layout of this stage's file. The file's root carries the number attribute
 // "failures": tasks that failed.
-inline constexpr std::int64_t schema = 2;
+inline constexpr std::int64_t schema = 3;
 
 struct Options {
   std::vector<double> strengths = {0.5, 1,  2, 5,
-                                   10,  20, 50};  // grid of the edit's strength (delta)
+                                   10,  20, 50};  // of the edit (delta): the grid, or its range
+  std::string search = "grid";    // grid: all strengths | target: the smallest that reaches one
+  std::string choice = "gentle";  // of what was tried: best (highest harmonic mean) | gentle
+                                  // (smallest strength within one standard error of it)
+  double target_efficacy = 0.8;   // of search = target
+  double tolerance = 0.1;         // of search = target: of the strength, relative
+  std::int64_t evaluations = 8;   // of search = target: cells of a concept at most
   double min_general = 0.9;  // gate: least share of the general questions' figure that must be left
-  double min_coherence = 0.9;  // gate: least coherence
+  double min_specificity = 0.5;  // gate: least specificity; 0: none
+  double min_coherence = 0.9;    // gate: least coherence
   std::vector<double> back_off = {
       1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1};  // common factors tried for the joint edit, in order
   double joint_min_general = 0.9;
@@ -34,13 +41,19 @@ struct Options {
 };
 void describe(Options& options, OptionTable& table);  // keys erasure.*
 
-// What the scorer says of one cell, on the train split.
+// What the scorer says of one cell, on the train split. NaN: not measured.
 struct CellScores {
   double efficacy = 0, specificity = 0, coherence = 0, general_left = 0, own_left = 0,
          similar_left = 0;
   double harmonic = 0;  // of efficacy, specificity and coherence
   std::int64_t reused = 0, measured = 0;
+  // The harmonic mean of resamples of the items, the same resamples in every cell of a concept;
+  // empty: none were made.
+  std::vector<double> draws = {};
 };
+
+// Cells that the search for a concept's strength measures at most.
+std::int64_t most_cells(const Options& options);
 
 // What coefficients are solved again with.
 struct Refit {
@@ -114,7 +127,9 @@ class Edits {
   model::RowDeltas edit(
       std::int64_t concept_index) const;              // unit strength; empty where there is none
   double strength(std::int64_t concept_index) const;  // 0: not edited
-  // ok, no_features, unknown_to_model, gated (no strength passed the gates), failed.
+  // ok, below_target (edited, but no strength within the gates reaches the target), gated
+  // (no strength passed the gates), no_effect (those that passed erase nothing), no_features,
+  // unknown_to_model, failed.
   const std::string& status(std::int64_t concept_index) const;
   double joint_factor() const;
   // The joint edit of the given concepts (indices), at the common factor (pass to make_overlay with

@@ -102,7 +102,7 @@ class Run {
     std::vector<std::int64_t> places;
     std::int64_t next = 0;
     for (std::int64_t c = 0; c < inputs_.probes.concepts; ++c) {
-      const bool counts = shared && inputs_.status[static_cast<std::size_t>(c)] == "ok" &&
+      const bool counts = shared && inputs_.edited[static_cast<std::size_t>(c)] &&
                           results.failure(joint_task(c)).empty();
       places.push_back(counts ? next++ : -1);
     }

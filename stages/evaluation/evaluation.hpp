@@ -74,13 +74,13 @@ struct Inputs {
   std::vector<Knowledge> knowledge;
   std::vector<bool> edited;  // concepts that have an edit at all
   std::vector<std::string>
-      status;  // of the erasure: ok, no_features, unknown_to_model, gated, failed
+      status;  // of the erasure, as in edits.h5
   std::string edits_hash, inputs_hash, run_id;
 };
 
 // Collective over the world. Test split. Writes run_directory/evaluation.h5
 // (docs/file-formats.md): figures of each concept's edit alone and in the joint model, their means
-// over concepts of status ok, the curve over joint edits of 1, 2, 4, ... concepts, and what the
+// over concepts that are edited, the curve over joint edits of 1, 2, 4, ... concepts, and what the
 // models said, by probe id.
 void run(const Inputs& inputs, const Options& options, cluster::Context& context);
 

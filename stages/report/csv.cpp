@@ -98,7 +98,7 @@ std::string curve_csv(const json& document) {
 std::string cells_csv(const json& document) {
   const std::vector<std::string> columns = {"strength",     "efficacy", "specificity",  "coherence",
                                             "general_left", "own_left", "similar_left", "harmonic",
-                                            "passed",       "reused",   "measured"};
+                                            "error",        "passed",   "reused",       "measured"};
   auto header = columns;
   header.insert(header.begin(), "concept");
   Csv csv(header);

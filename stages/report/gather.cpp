@@ -27,7 +27,7 @@ constexpr std::int64_t schema = 1;             // of the stage files read here,
 constexpr std::int64_t corpus_schema = 2;      // of corpus.h5,
 constexpr std::int64_t evaluation_schema = 2;  // of baseline.h5 and evaluation.h5,
 constexpr std::int64_t selection_schema = 2;   // of selection.h5,
-constexpr std::int64_t edits_schema = 2;       // and of edits.h5
+constexpr std::int64_t edits_schema = 3;       // and of edits.h5
 constexpr std::int64_t most_tokens = 200;      // edited tokens shown of a concept
 constexpr std::int64_t most_features = 25;     // selected features shown of a concept
 constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
@@ -255,13 +255,17 @@ class Gatherer {
     const auto concepts = store.read<std::int64_t>("cells/concept");
     const auto strengths = store.read<double>("cells/strength");
     const auto passed = store.read<std::uint8_t>("cells/passed");
+    const auto error = store.read<double>("cells/error");
     const auto scores = store.read<double>("cells/scores");
     for (std::size_t i = 0; i < concepts.size(); ++i) {
       auto cell = cell_of(names, std::span(scores).subspan(i * names.size(), names.size()));
       cell["strength"] = number(strengths[i]);
       cell["passed"] = passed[i] != 0;
+      cell["error"] = number(error[i]);
       of(concepts[i])["cells"].push_back(std::move(cell));
     }
+    document_["search"] = store.text_attribute("/", "search");
+    document_["target_efficacy"] = number(store.number_attribute("/", "target_efficacy"));
     add_back_off(store, names);
     add_overlaps(store);
   }

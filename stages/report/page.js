@@ -46,8 +46,8 @@ const withInterval = (e, show = percent) => {
   const interval = range(e, show);
   return show(value(e)) + (interval ? ` (95% interval ${interval})` : '');
 };
-const counted = concepts.filter(c => c.status === 'ok');
-const statusText = {ok: 'edited', gated: 'no strength passed', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
+const counted = concepts.filter(c => c.status === 'ok' || c.status === 'below_target');
+const statusText = {ok: 'edited', below_target: 'edited, below the target', gated: 'no strength passed', no_effect: 'no strength erases', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
 
 // What the model has of the concept at the end of an attack (or at its beginning), mean over seeds.
 function relearned(index, erased, before) {
@@ -264,7 +264,7 @@ function choose(index) {
   const c = concepts[index];
   $('chosen').value = index;
   const margin = c.base_margin;
-  $('closer-facts').textContent = [`${statusText[c.status] || c.status || 'in progress'}`, isNumber(c.strength) && c.strength > 0 && `strength ${c.strength}`,
+  $('closer-facts').textContent = [`${statusText[c.status] || c.status || 'in progress'}`, isNumber(c.strength) && c.strength > 0 && `strength ${c.strength}` + (data.search === 'target' ? ` for a target of ${percent(data.target_efficacy)}` : ''),
     isNumber(c.token_count) && `${c.token_count} tokens edited, ${c.feature_count} features`, c.variant_count > 0 && `${c.variant_count} variants of them (${c.variants.slice(0, 8).map(v => v[0].trim()).join(', ')})`,
     c.contrasted_alone && 'contrasted with neutral text and general word frequencies alone',
     c.dropped && c.dropped.length > 0 && `${c.dropped.length} of its rows dropped in the joint edit`,

@@ -91,7 +91,7 @@ std::string table_of(const json& document) {
   if (document.contains("mean")) {
     const auto& mean = document["mean"]["joint"];
     table.add_row({});
-    table.add_row({"mean of status ok", "", "", "", percent_with_interval(mean, "efficacy"),
+    table.add_row({"mean of edited ones", "", "", "", percent_with_interval(mean, "efficacy"),
                    percent(mean, "specificity"), percent(mean, "coherence"),
                    percent(mean, "harmonic_all")});
   }

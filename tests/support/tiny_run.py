@@ -34,6 +34,7 @@ contrast = 0.2
 [erasure]
 strengths = 1, 4
 min_general = 0
+min_specificity = 0
 min_coherence = 0
 joint_min_general = 0
 joint_min_coherence = 0

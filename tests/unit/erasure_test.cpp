@@ -3,10 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 
 #include "cluster/error.hpp"
-#include "stages/erasure/grid.hpp"
+#include "stages/erasure/search.hpp"
 #include "tests/support/collective_check.hpp"
 #include "tests/support/shared_directory.hpp"
 #include "tests/unit/small_factors.hpp"
@@ -18,135 +17,6 @@ using namespace erasure::testing;
 using namespace quench::testing;
 using Ids = std::vector<std::int32_t>;
 using Values = std::vector<float>;
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-Cell cell(double strength, double harmonic, bool passed = true) {
-  Cell made{.strength = strength, .scores = {}, .passed = passed};
-  made.scores.harmonic = harmonic;
-  return made;
-}
-
-TEST(BestCell, HighestThatPassesTiesToTheSmaller) {
-  const auto best = [](const std::vector<Cell>& cells) {
-    const auto* found = best_cell(cells);
-    return found == nullptr ? 0 : found->strength;
-  };
-  EXPECT_EQ(best({cell(1, 0.2), cell(2, 0.5), cell(5, 0.4)}), 2);
-  EXPECT_EQ(best({cell(1, 0.2), cell(2, 0.5), cell(5, 0.5)}), 2);
-  EXPECT_EQ(best({cell(1, 0.2), cell(2, 0.5, false), cell(5, 0.4)}), 5);
-  EXPECT_EQ(best({cell(1, nan), cell(2, 0.1)}), 2);
-  EXPECT_EQ(best({cell(1, 0), cell(2, nan), cell(5, 0.9, false)}), 0);
-  EXPECT_EQ(best({}), 0);
-}
-
-// A stage of two tokens a concept whose scorer is a function of the strength.
-struct Planted {
-  Inputs inputs;
-  Options options;
-  std::vector<double> tried;  // strengths of score_alone
-
-  explicit Planted(std::function<CellScores(double)> scores) {
-    inputs.concepts = 1;
-    inputs.factors = [](std::int64_t) { return small_factors(); };
-    inputs.selected = [](std::int64_t) { return Selected{{0, 1}, {5, 9}}; };
-    inputs.known = {true};
-    inputs.refit = [](std::int64_t) { return small_refit(false); };
-    inputs.score_alone = [this, scores](cluster::Communicator&, std::int64_t,
-                                        const model::RowDeltas& edit, double strength) {
-      EXPECT_EQ(edit.ids, (Ids{5, 9}));
-      tried.push_back(strength);
-      return scores(strength);
-    };
-  }
-  ConceptResult search() {
-    return erasure::search(inputs, options, *cluster::make_self_communicator(), 0);
-  }
-};
-
-CellScores scores_of(double harmonic, double general = 1, double coherence = 1) {
-  CellScores scores;
-  scores.harmonic = harmonic;
-  scores.general_left = general;
-  scores.coherence = coherence;
-  return scores;
-}
-
-TEST(Search, TakesTheBestOfTheGrid) {
-  Planted planted([](double s) { return scores_of(1 - std::abs(s - 5) / 100); });
-  planted.options.strengths = {20, 1, 5, 2};
-  const auto result = planted.search();
-  EXPECT_EQ(planted.tried, (std::vector<double>{1, 2, 5, 20}));
-  EXPECT_EQ(result.strength, 5);
-  EXPECT_EQ(result.status, "ok");
-  EXPECT_EQ(result.cells.size(), 4U);
-  EXPECT_EQ(result.row_norms, (Values{std::sqrt(31.25f), std::sqrt(101.25f)}));
-}
-
-TEST(Search, EndsWhenTooStrongTwice) {
-  Planted planted([](double s) { return scores_of(s / 100, s == 2 || s >= 10 ? 0.5 : 1); });
-  planted.options.strengths = {1, 2, 5, 10, 20, 50, 100};
-  const auto result = planted.search();
-  EXPECT_EQ(planted.tried, (std::vector<double>{1, 2, 5, 10, 20}));
-  EXPECT_EQ(result.strength, 5);
-  EXPECT_FALSE(result.cells[1].passed);
-  EXPECT_TRUE(result.cells[2].passed);
-}
-
-TEST(Search, IncoherenceGatesButDoesNotEnd) {
-  Planted planted([](double s) { return scores_of(s / 100, 1, s >= 2 ? 0.89 : 0.9); });
-  const auto result = planted.search();
-  EXPECT_EQ(planted.tried, planted.options.strengths);
-  EXPECT_EQ(result.strength, 1);
-}
-
-TEST(Search, WhatIsNotMeasuredGatesNothing) {
-  Planted planted([](double) { return scores_of(0.5, nan, nan); });
-  EXPECT_EQ(planted.search().strength, 0.5);
-}
-
-TEST(Search, Gated) {
-  Planted planted([](double) { return scores_of(0.5, 0.89); });
-  const auto result = planted.search();
-  EXPECT_EQ(result.status, "gated");
-  EXPECT_EQ(result.strength, 0);
-  EXPECT_EQ(result.cells.size(), 2U);
-  EXPECT_EQ(result.edit.ids, (Ids{5, 9}));
-}
-
-TEST(Search, NothingToTry) {
-  Planted planted([](double) { return scores_of(1); });
-  planted.inputs.known = {false};
-  EXPECT_EQ(planted.search().status, "unknown_to_model");
-  planted.inputs.selected = [](std::int64_t) { return Selected{{0}, {}}; };
-  const auto result = planted.search();
-  EXPECT_EQ(result.status, "no_features");
-  EXPECT_EQ(result.strength, 0);
-  EXPECT_TRUE(result.edit.ids.empty());
-  EXPECT_TRUE(planted.tried.empty());
-}
-
-TEST(Search, RecordsRoundTrip) {
-  Planted planted([](double s) { return scores_of(s / 100, nan, 0.95); });
-  planted.options.strengths = {1, 0.1};
-  const auto result = planted.search();
-  const auto back = unpack(pack(result));
-  EXPECT_EQ(back.edit.width, 2);
-  EXPECT_EQ(back.edit.ids, result.edit.ids);
-  EXPECT_EQ(back.edit.values, result.edit.values);
-  EXPECT_EQ(back.strength, result.strength);
-  EXPECT_EQ(back.status, result.status);
-  EXPECT_EQ(back.row_norms, result.row_norms);
-  EXPECT_EQ(back.is_variant, (std::vector<std::uint8_t>{0, 0}));
-  ASSERT_EQ(back.cells.size(), 2U);
-  EXPECT_EQ(back.cells[0].strength, 0.1);
-  EXPECT_TRUE(back.cells[1].passed);
-  EXPECT_EQ(back.cells[1].scores.harmonic, 0.01);
-  EXPECT_TRUE(std::isnan(back.cells[1].scores.general_left));
-  const CellScores numbered{1, 2, 3, 4, 5, 6, 7, 8, 9};
-  EXPECT_EQ(to_row(numbered), (std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 9}));
-  EXPECT_EQ(to_row(from_row(to_row(numbered))), to_row(numbered));
-  EXPECT_EQ(cell_figures().size(), 9U);
-}
 
 // Concepts 0, 1 and 4 can be edited, best at 1, 2 and 5; 2 is unknown to the model, 3 has no
 // features. All edit token 20. The joint edit is coherent from a factor of 0.6 on.

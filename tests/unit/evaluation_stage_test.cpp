@@ -133,7 +133,7 @@ class EvaluationStage : public model::TokenizerFixture {
       in.joint = &joint;
       in.some = [&](std::span<const std::int64_t> some) { return edited(some); };
       in.edited = {true, true, false};
-      in.status = {"ok", "ok", "unknown_to_model"};
+      in.status = {"ok", "below_target", "unknown_to_model"};
       in.inputs_hash = "evaluation";
       in.run_id = "run";
       run(in, options_, context);
@@ -194,7 +194,7 @@ TEST_F(EvaluationStage, FiguresAreOfTheTestSplitAndTellTheirN) {
   EXPECT_GE(joint["own_left"].interval.high, joint["own_left"].value);
   EXPECT_EQ(joint.reused + joint.measured, 4 + 4 + 2 + 20 + 4);
   EXPECT_GT(joint.reused, 20);
-  // Means are over the two concepts of status ok.
+  // Means are over the two concepts that are edited.
   const auto mean = row(store, "joint/mean", 0);
   EXPECT_EQ(mean["own_margin"].n, 2);
   EXPECT_NEAR(mean["own_margin"].value,

@@ -153,7 +153,8 @@ class Report : public ::testing::Test {
   }
   std::unique_ptr<cluster::StoreWriter> store(const std::string& file, const std::string& stage,
                                               std::int64_t schema = 1) {
-    if (stage == "selection" || stage == "erasure") schema = 2;
+    if (stage == "selection") schema = 2;
+    if (stage == "erasure") schema = 3;
     return std::make_unique<cluster::StoreWriter>(
         *comm_, directory_ / file, cluster::StoreHeader{stage, schema, "run", "inputs"});
   }
@@ -166,9 +167,12 @@ class Report : public ::testing::Test {
     write<std::int64_t>(*s, "cells/concept", {0, 0});
     write<double>(*s, "cells/strength", {1, 5});
     write<std::uint8_t>(*s, "cells/passed", {0, 1});
+    write<double>(*s, "cells/error", {nan, 0.125});
     write<double>(*s, "cells/scores", {0.25, nan, 0.75, 0.5}, {2});
     write<double>(*s, "joint/factors", {1, 0.8});
     write<double>(*s, "joint/scores", {0.1, 0.2, 0.3, 0.4}, {2});
+    s->attribute("/", "search", std::string("target"));
+    s->attribute("/", "target_efficacy", 0.75);
     s->attribute("/", "joint_factor", 0.8);
     s->attribute("/", "joint_status", std::string("ok"));
     s->attribute("/", "shared_tokens", std::string("skip"));
@@ -283,13 +287,13 @@ TEST_F(Report, EverythingThatIsThere) {
   const auto table = lines_of(write_report(directory_.path(), {}, Sensitive()).table);
   EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 75% [70–80] 50% – – 60% / 95%");
   EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – –")) << table[4];
-  EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of status ok 75% [70–80] 50%")) << table[6];
+  EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of edited ones 75% [70–80] 50%")) << table[6];
 
   EXPECT_EQ(text_of("cells.csv"),
             "concept,strength,efficacy,specificity,coherence,general_left,own_left,similar_left,"
-            "harmonic,passed,reused,measured\r\n"
-            "\"Golf, mini\",1.0,0.25,,,,,,,false,,\r\n"
-            "\"Golf, mini\",5.0,0.75,,,,,,0.5,true,,\r\n");
+            "harmonic,error,passed,reused,measured\r\n"
+            "\"Golf, mini\",1.0,0.25,,,,,,,,false,,\r\n"
+            "\"Golf, mini\",5.0,0.75,,,,,,0.5,0.125,true,,\r\n");
   const auto concepts = text_of("concepts.csv");
   EXPECT_TRUE(line(concepts, 0)
                   .starts_with("concept,status,strength,tokens,features,variants,shared,dropped,"

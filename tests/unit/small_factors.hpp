@@ -6,7 +6,7 @@
 
 #include "stages/erasure/erasure.hpp"
 
-// Factors and embedding rows that can be reckoned by hand.
+// Factors, embedding rows and scores that can be reckoned by hand.
 namespace quench::erasure::testing {
 
 // Feature 0 is (1, 2) on the tokens 3 and 9, feature 1 is (10, 20) on 5 and 9.
@@ -32,6 +32,15 @@ inline Refit small_refit(bool selected, double ridge = 0) {
   }();
   return {selected, ridge,
           [](std::int32_t t) { return std::span<const float>(embedding).subspan(2 * t, 2); }};
+}
+
+inline CellScores scores_of(double harmonic, double general = 1, double coherence = 1) {
+  CellScores scores;
+  scores.harmonic = harmonic;
+  scores.general_left = general;
+  scores.coherence = coherence;
+  scores.specificity = 1;
+  return scores;
 }
 
 }  // namespace quench::erasure::testing
