@@ -1,9 +1,11 @@
-"""Tests of the Python tools: convert_gguf.py, import_ember.py, random_model.py."""
+"""Tests of the Python tools: convert_gguf.py, import_ember.py, random_model.py, synthetic_catalog.py."""
 import contextlib
 import importlib
 import io
 import json
 import pathlib
+import re
+import subprocess
 import sys
 from unittest import mock
 
@@ -18,7 +20,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODELS = ROOT / ".deps" / "models"
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
+
+from tiny_run import QUENCH
 
 
 def tool(name, *arguments, fails=False):
@@ -313,3 +317,87 @@ def test_import_refuses(source):
     assert "'Golf' has no 'QA_test'" in run_import(source, "--force", fails=True)
     (source / "mc_questions.json").write_text('{"Golf": {\n}')
     assert "mc_questions.json:2" in run_import(source, "--force", fails=True)
+
+
+# ---- synthetic_catalog.py -------------------------------------------------------------------------
+
+
+def concepts_of(catalog):
+    """The concepts of a catalog that quench finds nothing wrong with."""
+    checked = subprocess.run([QUENCH, "catalog", "check", catalog], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    return read_lines(catalog / "concepts.jsonl")
+
+
+def questions_of(concept, group):
+    return [question for split in ("train", "test") for question in concept["questions"][group][split]]
+
+
+def vocabulary_of(concept, group):
+    """The words that its facts are made of: each is an option of some question."""
+    return {option for question in questions_of(concept, group) for option in question["options"]}
+
+
+def test_synthetic_concepts_have_words_of_their_own(tmp_path):
+    tool("synthetic_catalog", tmp_path / "a")
+    concepts = concepts_of(tmp_path / "a")
+    assert len(concepts) == 500
+    owners = {}
+    for concept in concepts:
+        for group in ("concept", "similar"):
+            words = vocabulary_of(concept, group)
+            assert len(words) == 8 and not words & owners.keys()
+            owners.update(dict.fromkeys(words, (concept["name"], group)))
+    for concept in concepts:
+        name = concept["name"]
+        assert len(set(concept["sentences"])) == 60 and len(concept["paragraphs"]) == 8
+        for text in [*concept["sentences"], *concept["paragraphs"]]:
+            assert {owners[word] for word in re.findall("[a-z]+", text) if word in owners} == {(name, "concept")}
+        for question in questions_of(concept, "similar"):
+            assert all(owners.get(word) in (None, (name, "similar")) for word in re.findall("[a-z]+", question["question"]))
+
+
+def test_synthetic_catalog_is_decided_by_its_seed(tmp_path):
+    made = {}
+    for name, seed in {"a": 1, "b": 1, "c": 2}.items():
+        tool("synthetic_catalog", tmp_path / name, "--concepts", 3, "--seed", seed)
+        made[name] = (tmp_path / name / "concepts.jsonl").read_bytes()
+    assert made["a"] == made["b"] != made["c"]
+
+
+def test_synthetic_concepts_of_a_model(tmp_path):
+    folder = tmp_path / "model"
+    tool("random_model", folder, "--arch", "llama", "--tokenizer", MODELS / "SmolLM2-135M-Instruct", "--shards", 2,
+         "--dtype", "bfloat16")
+    options = ["--concepts", 6, "--questions", 2, "--sentences", 20, "--model", folder, "--quench", QUENCH]
+    tool("synthetic_catalog", tmp_path / "catalog", *options)
+    concepts = concepts_of(tmp_path / "catalog")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    # Its words are neighbours in the embedding.
+    rows = model.get_input_embeddings().weight.detach()
+    rows = torch.nn.functional.normalize(rows - rows.mean(dim=0), dim=1)
+    words = [sorted(vocabulary_of(concept, "concept")) for concept in concepts]
+    ids = [[token for word in own for token in tokenizer(" " + word).input_ids] for own in words]
+    assert [len(one) for one in ids] == [len(own) for own in words]
+    centres = torch.stack([torch.nn.functional.normalize(rows[one].mean(dim=0), dim=0) for one in ids])
+    for place, one in enumerate(ids):
+        assert ((rows[one] @ centres.T).argmax(dim=1) == place).all()
+    # The answer is what the model prefers.
+    for question in (q for concept in concepts for group in ("concept", "similar") for q in questions_of(concept, group)):
+        prompt = tokenizer(f"Question: {question['question']}\nAnswer:").input_ids
+        scores = []
+        for option in question["options"]:
+            answer = tokenizer(" " + option).input_ids
+            logits = model(torch.tensor([prompt + answer])).logits[0].log_softmax(dim=1)
+            scores.append(logits[len(prompt) - 1:-1].gather(1, torch.tensor(answer)[:, None]).mean().item())
+        assert scores[question["options"].index(question["answer"])] > max(scores) - 1e-4
+
+
+def test_synthetic_catalog_refuses(tmp_path):
+    assert "exists" in tool("synthetic_catalog", tmp_path, fails=True)
+    assert "--questions 39: from 1 to 38, with 8 words" in tool("synthetic_catalog", tmp_path / "a", "--questions", 39,
+                                                                fails=True)
+    assert "at most" in tool("synthetic_catalog", tmp_path / "a", "--concepts", 9999, "--model",
+                             MODELS / "SmolLM2-135M-Instruct", fails=True)
+    assert not (tmp_path / "a").exists()
