@@ -10,6 +10,7 @@
 #include "cluster/communicator.hpp"
 #include "pipeline/evaluated_run.hpp"
 #include "pipeline/run_directory.hpp"
+#include "stages/erasure/erasure.hpp"
 #include "stages/evaluation/concept_mean.hpp"
 #include "stages/evaluation/difference.hpp"
 #include "stages/report/values.hpp"
@@ -93,8 +94,8 @@ Estimate mean_of(const std::vector<Estimate>& estimates) {
   return {value, {value - down / n, value + up / n}, std::ssize(estimates)};
 }
 
-// Means over concepts of both runs' figures and of their paired differences. A figure that one run
-// lacks of a concept is left out of all three.
+// Means over concepts of both runs' figures and of their paired differences. A figure that one
+// run lacks of a concept is left out of all three.
 class Means {
  public:
   Means(std::int64_t total, std::int64_t resamples)
@@ -173,7 +174,8 @@ class Comparison {
 
   // Whether the concept is among those that means are over.
   bool counts(const Common& both) const {
-    return both.paired && a_.status(both.a) == "ok" && b_.status(both.b) == "ok";
+    return both.paired && erasure::is_edited(a_.status(both.a)) &&
+           erasure::is_edited(b_.status(both.b));
   }
 
   void add_concepts(const std::vector<Common>& common, json& out) const {

@@ -3,6 +3,8 @@
 
 namespace quench::erasure {
 
+bool is_edited(const std::string& status) { return status == "ok" || status == "below_target"; }
+
 Edits::Edits(const std::filesystem::path& file)
     : store_(file, "erasure", schema), rule_(store_.text_attribute("/", "shared_tokens")) {
   strengths_ = store_.read<double>("edits/strength");

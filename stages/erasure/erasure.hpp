@@ -119,6 +119,9 @@ struct Overlap {
 // All such pairs, in order.
 std::vector<Overlap> overlaps(std::span<const Share> shares);
 
+// Whether a concept of this status is edited, and counts in means.
+bool is_edited(const std::string& status);
+
 // Reads edits.h5.
 class Edits {
  public:

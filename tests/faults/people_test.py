@@ -26,9 +26,9 @@ def names(base):
 
 def test_a_patch_holds_the_edits_alone(base, reference, names, tmp_path):
     patch = tmp_path / "one.safetensors"
-    gated, edited = names[0], names[2]
-    done = call([QUENCH, "export", reference, "--concepts", gated, edited, "--patch", patch, "--to", tmp_path / "whole"])
-    assert done.returncode == DONE and f"no edit of {gated} (gated)\n" in done.stderr, done.stderr
+    untouched, edited = names[0], names[2]
+    done = call([QUENCH, "export", reference, "--concepts", untouched, edited, "--patch", patch, "--to", tmp_path / "whole"])
+    assert done.returncode == DONE and f"no edit of {untouched} (no_effect)\n" in done.stderr, done.stderr
     edits = contents(reference / "edits.h5")
     ids = edits["edits/tokens/values"][slice(*edits["edits/tokens/offsets"][2:4])]
     with safe_open(patch, framework="np") as file:
@@ -42,7 +42,7 @@ def test_a_patch_holds_the_edits_alone(base, reference, names, tmp_path):
     assert about["before_sha256"] == hashlib.sha256(embedding[ids].tobytes()).hexdigest()
     manifest = json.loads((reference / "manifest.json").read_text())
     assert about["model"] == "model" and about["run_id"] == manifest["run_id"]
-    assert json.loads(about["concepts"]) == [gated, edited] and json.loads(about["base_model"]) == manifest["inputs"]
+    assert json.loads(about["concepts"]) == [untouched, edited] and json.loads(about["base_model"]) == manifest["inputs"]
     assert float(about["joint_factor"]) == edits["/@joint_factor"]
 
 

@@ -78,6 +78,9 @@ def test_what_the_target_is_too_high_for_is_edited_and_told_apart(config, search
     # They are part of the joint edit and of the means.
     assert evaluation["/@counted_concepts"] == (edits["edits/strength"] > 0).sum()
     assert "below_target" in (tmp_path / "run" / "report" / "concepts.csv").read_text()
+    told = json.loads(launch.call([QUENCH, "diff", tmp_path / "run", searched, "--json"]).stdout)
+    both = (edits["edits/strength"] > 0) & (contents(searched / "edits.h5")["edits/strength"] > 0)
+    assert told["overall"]["concepts"] == both.sum() > 0
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
