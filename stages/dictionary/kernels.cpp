@@ -5,6 +5,11 @@
 
 #include "stages/factorisation/clones.hpp"
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define QUENCH_AVX512
+#endif
+
 namespace quench::dictionary::kernels {
 
 namespace {
@@ -74,34 +79,43 @@ template <typename T>
   return total;
 }
 
-// The time is that of reaching the rows: they are read in long pieces, the next one asked for
-// ahead, while the sums stay in the innermost cache.
+// Adds some rows to the sums, which are loaded and stored once for all of them.
+template <std::int64_t Some, typename T>
+[[gnu::always_inline]] inline void add_rows(const T* rows, const std::int32_t* places,
+                                            const float* factors, std::int64_t width,
+                                            double* sums) {
+  const T* row[Some];
+  for (std::int64_t e = 0; e < Some; ++e) row[e] = rows + places[e] * width;
+  std::int64_t j = 0;
+  for (; j + 8 <= width; j += 8) {
+    Doubles numbers, total;
+    std::memcpy(&total, sums + j, sizeof total);
+    for (std::int64_t e = 0; e < Some; ++e) {
+      load(row[e] + j, numbers);
+      total += numbers * static_cast<double>(factors[e]);
+    }
+    std::memcpy(sums + j, &total, sizeof total);
+  }
+  for (; j < width; ++j)
+    for (std::int64_t e = 0; e < Some; ++e)
+      sums[j] += static_cast<double>(number(row[e][j])) * static_cast<double>(factors[e]);
+}
+
+// The next rows are asked for while some are added.
 template <typename T>
 [[gnu::always_inline]] inline void add_weighted_of(const T* rows, const std::int32_t* places,
                                                    const float* factors, std::int64_t entries,
                                                    std::int64_t width, double* sums) {
-  constexpr std::int64_t piece = 1024;
-  constexpr std::int64_t ahead = 4;
+  constexpr std::int64_t some = 4;
   constexpr std::int64_t line = 64 / sizeof(T);
-  for (std::int64_t begin = 0; begin < width; begin += piece) {
-    const std::int64_t end = begin + piece < width ? begin + piece : width;
-    for (std::int64_t e = 0; e < entries; ++e) {
-      if (e + ahead < entries)
-        for (std::int64_t j = begin; j < end; j += line)
-          __builtin_prefetch(rows + places[e + ahead] * width + j);
-      const T* row = rows + places[e] * width;
-      const double factor = factors[e];
-      std::int64_t j = begin;
-      for (; j + 8 <= end; j += 8) {
-        Doubles numbers, total;
-        load(row + j, numbers);
-        std::memcpy(&total, sums + j, sizeof total);
-        total += numbers * factor;
-        std::memcpy(sums + j, &total, sizeof total);
-      }
-      for (; j < end; ++j) sums[j] += static_cast<double>(number(row[j])) * factor;
-    }
+  std::int64_t e = 0;
+  for (; e + some <= entries; e += some) {
+    for (auto next = e + some; next < entries && next < e + 2 * some; ++next)
+      for (std::int64_t j = 0; j < width; j += line)
+        __builtin_prefetch(rows + places[next] * width + j);
+    add_rows<some>(rows, places + e, factors + e, width, sums);
   }
+  for (; e < entries; ++e) add_rows<1>(rows, places + e, factors + e, width, sums);
 }
 
 }  // namespace
@@ -117,9 +131,70 @@ QUENCH_CLONES void add_weighted(const float* rows, const std::int32_t* places, c
                                 std::int64_t entries, std::int64_t width, double* sums) {
   add_weighted_of(rows, places, factors, entries, width, sums);
 }
-QUENCH_CLONES void add_weighted(const Half* rows, const std::int32_t* places, const float* factors,
-                                std::int64_t entries, std::int64_t width, double* sums) {
+
+namespace {
+
+QUENCH_CLONES void add_halves(const Half* rows, const std::int32_t* places, const float* factors,
+                              std::int64_t entries, std::int64_t width, double* sums) {
   add_weighted_of(rows, places, factors, entries, width, sums);
+}
+
+#ifdef QUENCH_AVX512
+// The same by hand: compilers take bfloat16 to float64 through pieces of a register.
+template <std::int64_t Some>
+__attribute__((target("avx512f,avx512vl"))) void add_rows_by_hand(const Half* rows,
+                                                                  const std::int32_t* places,
+                                                                  const float* factors,
+                                                                  std::int64_t width,
+                                                                  double* sums) {
+  const Half* row[Some];
+  __m512d factor[Some];
+  for (std::int64_t e = 0; e < Some; ++e) {
+    row[e] = rows + places[e] * width;
+    factor[e] = _mm512_set1_pd(static_cast<double>(factors[e]));
+  }
+  for (std::int64_t j = 0; j < width; j += 8) {
+    const auto left = width - j;
+    const auto mask =
+        static_cast<__mmask8>(left < 8 ? (1U << static_cast<unsigned>(left)) - 1 : 0xffU);
+    __m512d total = _mm512_maskz_loadu_pd(mask, sums + j);
+    for (std::int64_t e = 0; e < Some; ++e) {
+      alignas(16) Half tail[8] = {};
+      const Half* from = row[e] + j;
+      if (left < 8) from = static_cast<const Half*>(std::memcpy(tail, from, left * sizeof(Half)));
+      const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)from));
+      const __m512d numbers =
+          _mm512_maskz_cvtps_pd(0xffU, _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
+      total = _mm512_fmadd_pd(numbers, factor[e], total);
+    }
+    _mm512_mask_storeu_pd(sums + j, mask, total);
+  }
+}
+
+__attribute__((target("avx512f,avx512vl"))) void add_halves_by_hand(
+    const Half* rows, const std::int32_t* places, const float* factors, std::int64_t entries,
+    std::int64_t width, double* sums) {
+  constexpr std::int64_t some = 4, line = 32;
+  std::int64_t e = 0;
+  for (; e + some <= entries; e += some) {
+    for (auto next = e + some; next < entries && next < e + 2 * some; ++next)
+      for (std::int64_t j = 0; j < width; j += line)
+        __builtin_prefetch(rows + places[next] * width + j);
+    add_rows_by_hand<some>(rows, places + e, factors + e, width, sums);
+  }
+  for (; e < entries; ++e) add_rows_by_hand<1>(rows, places + e, factors + e, width, sums);
+}
+#endif
+
+}  // namespace
+
+void add_weighted(const Half* rows, const std::int32_t* places, const float* factors,
+                  std::int64_t entries, std::int64_t width, double* sums) {
+#ifdef QUENCH_AVX512
+  static const bool by_hand = __builtin_cpu_supports("avx512vl") != 0;
+  if (by_hand) return add_halves_by_hand(rows, places, factors, entries, width, sums);
+#endif
+  add_halves(rows, places, factors, entries, width, sums);
 }
 
 // Four rows at a time, so that the sums are loaded and stored a quarter as often.

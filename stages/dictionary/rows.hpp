@@ -25,6 +25,7 @@ class Rows {
   // The stored numbers, when halved(): [count, width].
   const kernels::Half* halves() const { return halves_.data(); }
   std::int64_t bytes() const;
+  std::int64_t row_bytes() const { return width_ * (halved() ? 2 : 4); }
   // ||row i||, stored units.
   const std::vector<float>& norms() const { return norms_; }
   // Sum of the squares of all numbers, scaled.

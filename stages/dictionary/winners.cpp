@@ -134,7 +134,7 @@ void compute_values(const Rows& rows, const at::Tensor& vectors,
   const float* numbers = vectors.const_data_ptr<float>();
   for (const auto k : columns) candidates.values[k].resize(candidates.rows[k].size());
   for_each_run(
-      std::ssize(columns), rows.count(), rows.width(),
+      std::ssize(columns), rows.count(), rows.row_bytes(), rows.width() * 4,
       [&](std::int64_t i) { return std::span<const std::int32_t>(candidates.rows[columns[i]]); },
       [&](std::int64_t i, std::size_t begin, std::size_t end) {
         const auto k = columns[i];
