@@ -72,9 +72,8 @@ struct Inputs {
   const model::Transformer* joint = nullptr;
   std::function<model::Transformer(std::span<const std::int64_t>)> some;
   std::vector<Knowledge> knowledge;
-  std::vector<bool> edited;  // concepts that have an edit at all
-  std::vector<std::string>
-      status;  // of the erasure, as in edits.h5
+  std::vector<bool> edited;         // concepts that have an edit at all
+  std::vector<std::string> status;  // of the erasure, as in edits.h5
   std::string edits_hash, inputs_hash, run_id;
 };
 
