@@ -119,8 +119,10 @@ void expect_near(const std::vector<double>& actual, const std::vector<double>& e
     EXPECT_NEAR(actual[i], expected[i], relative * std::abs(expected[i])) << "at " << i;
 }
 
+// Products are float32, and each processor sums them in an order of its own: after some
+// multiplicative updates objectives differ by a few 1e-6 of theirs.
 void expect_same(const Fit& actual, const Fit& expected) {
-  expect_near(actual.objective, expected.objective, 1e-6);
+  expect_near(actual.objective, expected.objective, 1e-5);
   EXPECT_EQ(actual.best_iteration, expected.best_iteration);
   EXPECT_EQ(actual.stop_reason, expected.stop_reason);
   EXPECT_EQ(actual.features.offsets, expected.features.offsets);
