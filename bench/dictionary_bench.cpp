@@ -5,6 +5,7 @@
 //   dictionary_bench joint WIDTH ROWS RANK [EMBEDDING]   one of many rows; also under mpirun
 //   dictionary_bench catalog CONCEPTS WIDTH RANK         many concepts in a row
 //   dictionary_bench bytes                               bytes sent, by rows and ranks
+//   dictionary_bench scaling WIDTH ROWS RANK ITERATION_S PRODUCT_S   predictions for more ranks
 //
 // EMBEDDING: raw float32 rows of that width (bench/run.sh makes it); without it bench/mixture.hpp.
 #include <ATen/ATen.h>
@@ -333,6 +334,37 @@ void bytes() {
     }
 }
 
+// The cost model, fitted to what one rank of one thread took: its product rate from a plain
+// product, and one factor for all that a rank computes. Links are the model's own (10 GB/s, 5
+// microseconds). Strong scaling: so many rows in all; weak: so many a rank.
+void scaling(const Case& given, double iteration_s, double product_s) {
+  const auto shape_of = [&](std::int64_t rows, int ranks) {
+    return dictionary::FitShape{rows,       given.width,
+                                given.rank, kept_per_feature(rows, density),
+                                ranks,      dictionary::HalfProduct::speed()};
+  };
+  dictionary::Machine machine;
+  machine.product_rate = 2.0 * static_cast<double>(given.width) * static_cast<double>(given.rows) *
+                         static_cast<double>(given.rank) / product_s;
+  auto alone = machine;
+  alone.network_rate = std::numeric_limits<double>::infinity();
+  alone.latency = 0;
+  const auto seconds = [&](const dictionary::FitShape& shape, const dictionary::Machine& on) {
+    return dictionary::predict(shape, dictionary::Form::streamed, on).seconds;
+  };
+  const double factor = iteration_s / seconds(shape_of(given.rows, 1), alone);
+  for (int ranks = 1; ranks <= 1024; ranks *= 2) {
+    json line{{"case", "scaling"}, {"ranks", ranks}, {"factor", factor}};
+    for (const bool weak : {false, true}) {
+      const auto shape = shape_of(weak ? given.rows * ranks : given.rows, ranks);
+      const double computes = seconds(shape, alone), sends = seconds(shape, machine) - computes;
+      line[weak ? "weak_s" : "strong_s"] = factor * computes + sends;
+      line[weak ? "weak_sends_s" : "strong_sends_s"] = sends;
+    }
+    std::cout << line.dump() << std::endl;
+  }
+}
+
 int run(int count, char** words) {
   const std::string what = count > 1 ? words[1] : "";
   const auto number = [&](int i) { return i < count ? std::atoll(words[i]) : 0; };
@@ -348,9 +380,12 @@ int run(int count, char** words) {
     catalog(number(2), number(3), number(4));
   } else if (what == "bytes") {
     bytes();
+  } else if (what == "scaling" && count == 7) {
+    scaling(given, std::atof(words[5]), std::atof(words[6]));
   } else {
-    std::fprintf(stderr,
-                 "usage: dictionary_bench iteration|joint|catalog|bytes ... (see the source)\n");
+    std::fprintf(
+        stderr,
+        "usage: dictionary_bench iteration|joint|catalog|bytes|scaling ... (see the source)\n");
     return 64;
   }
   return 0;

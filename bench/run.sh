@@ -59,6 +59,14 @@ gemma=$(embedding gemma-3-270m 1)
     for ranks in 1 2; do
       measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n $ranks "$bench" joint 640 262144 2048 $gemma
     done
+    # shellcheck disable=SC2046 # two numbers
+    measure "$bench" scaling 640 262144 2048 $(python3 - "$out" <<'PYTHON'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+one = [x for x in lines if x["case"] == "joint" and x["ranks"] == x["threads"] == 1][-1]
+print(one["iteration_s"], one["product_s"])
+PYTHON
+    )
   else
     for ranks in 1 2; do
       measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n $ranks "$bench" joint 640 32768 512 $gemma

@@ -20,7 +20,7 @@ def shape(x):
 def main(path):
     lines = [json.loads(line) for line in open(path, encoding="utf-8") if line.strip()]
     of = {case: [x for x in lines if x["case"] == case]
-          for case in ("iteration", "python", "joint", "catalog", "bytes")}
+          for case in ("iteration", "python", "joint", "catalog", "bytes", "scaling")}
     print("An iteration (ms), both run as long as the reference's own rule runs; peer: dense products of libtorch")
     table(["d, n, K", "data", "iterations", "plain product", "peer", "quench", "ratio", "first 50", "ratio",
            "share computed"],
@@ -30,8 +30,9 @@ def main(path):
     print("Whole fits (s): until 99.9% of the reference's whole decrease, and to each program's own stop")
     table(["d, n, K", "peer to its stop", "peer to 99.9%", "quench to 99.9%", "ratio to peer's stop",
            "quench to its stop", "its iterations", "its decrease"],
-          [[shape(x), x["peer_fit_s"], x["peer_time_to_decrease_s"], x["time_to_decrease_s"],
-            x["peer_fit_s"] / x["time_to_decrease_s"], x["progress_fit_s"], str(x["progress_iterations"]),
+          [[shape(x), x["peer_fit_s"], x["peer_time_to_decrease_s"],
+            *([x["time_to_decrease_s"], x["peer_fit_s"] / x["time_to_decrease_s"]] if x["time_to_decrease_s"] > 0
+              else ["another minimum", "-"]), x["progress_fit_s"], str(x["progress_iterations"]),
             x["progress_decrease"]] for x in of["iteration"]])
     print("Where the time of the whole run goes (%)")
     phases = ["start", "systems", "dense", "winners", "sparse", "communication"]
@@ -61,6 +62,9 @@ def main(path):
     ranks = {x["ranks"]: x["seconds"] for x in lines if x["case"] == "choice" and x.get("threads") == 1}
     if 1 in ranks and 2 in ranks:
         print(f"1 to 2 ranks of one thread, choices: {ranks[1] / ranks[2]:.2f}\n")
+    print("Predicted seconds of an iteration of the joint dictionary, fitted to one rank of one thread")
+    table(["ranks", "strong scaling", "of that sending", "weak scaling", "of that sending"],
+          [[str(x["ranks"]), x["strong_s"], x["strong_sends_s"], x["weak_s"], x["weak_sends_s"]] for x in of["scaling"]])
     print("Bytes sent by a rank in an iteration (d 32, K 64)")
     table(["rows", "ranks", "counted", "cost model"],
           [[str(x["rows"]), str(x["ranks"]), str(round(x["sent_by_a_rank"])), str(round(x["predicted"]))]

@@ -60,7 +60,7 @@ void StreamedProjection::sample(const at::Tensor& solver, const std::vector<std:
     const double expected =
         static_cast<double>(kept_) * static_cast<double>(count) / static_cast<double>(total_rows_);
     const auto place = std::min(
-        count, 1 + static_cast<std::int64_t>(std::ceil(expected + 2.5 * std::sqrt(expected))));
+        count, 1 + static_cast<std::int64_t>(std::ceil(expected + 3.5 * std::sqrt(expected))));
     at::parallel_for(0, std::ssize(columns), 1, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
         float* line = sizes.mutable_data_ptr<float>() + i * count;
