@@ -201,11 +201,13 @@ std::map<std::string, std::string> OptionTable::values() const {
 std::string OptionTable::fingerprint(const std::vector<std::string>& prefixes,
                                      const std::vector<std::string>& except) const {
   cluster::Sha256 hash;
-  for (const auto& [key, value] : values())
+  for (const auto& entry : values()) {
+    const auto& key = entry.first;
     if (std::ranges::any_of(prefixes,
                             [&](const auto& prefix) { return key.starts_with(prefix); }) &&
         std::ranges::find(except, key) == except.end())
-      hash.field(key).field(value);
+      hash.field(key).field(entry.second);
+  }
   return hash.hex();
 }
 

@@ -26,7 +26,7 @@ char fold_latin1(unsigned char second) {
   return folded[(second - 0x80u) % folded.size()];
 }
 
-std::string normal_form(std::string word) {
+std::string normal_form(const std::string& word) {
   const auto found = std::find(numbers.begin(), numbers.end(), word);
   return found == numbers.end() ? word : std::to_string(found - numbers.begin());
 }

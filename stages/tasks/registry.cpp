@@ -30,6 +30,7 @@ Measurement Task::of_scores(const Probe&, std::span<const model::ContinuationSco
   throw InternalError("task " + name() + ": its probes are not scored");
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): tasks that override it keep the answer
 Measurement Task::of_answer(const Probe&, Tokens, const model::ContinuationScore&,
                             const Asking&) const {
   throw InternalError("task " + name() + ": its probes are not answered");
