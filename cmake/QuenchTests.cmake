@@ -38,10 +38,11 @@ endfunction()
 # What shows only after many repetitions or on long inputs: for ctest -C full alone, which is ./test.sh --full.
 
 # quench_soak(<test> <rounds> [RANKS <n>...]): a GoogleTest program again and again, its tests in a changing order, which is
-# the same on all ranks.
+# the same on all ranks. Without suites named Faults: a fault happens once a process.
 function(quench_soak test rounds)
   cmake_parse_arguments(ARG "" "" "RANKS" ${ARGN})
-  set(repeated $<TARGET_FILE:${test}> --gtest_repeat=${rounds} --gtest_shuffle --gtest_random_seed=1 --gtest_brief=1)
+  set(repeated $<TARGET_FILE:${test}> --gtest_repeat=${rounds} --gtest_shuffle --gtest_random_seed=1 --gtest_brief=1
+    --gtest_filter=-Faults.*)
   if(NOT ARG_RANKS)
     add_test(NAME ${test}_soak CONFIGURATIONS full COMMAND ${repeated})
     set(tests ${test}_soak)
