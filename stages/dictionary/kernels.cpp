@@ -1,5 +1,6 @@
 #include "stages/dictionary/kernels.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -101,18 +102,26 @@ template <std::int64_t Some, typename T>
       sums[j] += static_cast<double>(number(row[e][j])) * static_cast<double>(factors[e]);
 }
 
-// The next rows are asked for while some are added.
+// Rows are added so many at a time, while the next ones are asked for.
+constexpr std::int64_t some = 4;
+
+template <typename T>
+[[gnu::always_inline]] inline void ask_for(const T* rows, const std::int32_t* places,
+                                           std::int64_t begin, std::int64_t end,
+                                           std::int64_t width) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  for (auto next = begin; next < end; ++next)
+    for (std::int64_t j = 0; j < width; j += line)
+      __builtin_prefetch(rows + places[next] * width + j);
+}
+
 template <typename T>
 [[gnu::always_inline]] inline void add_weighted_of(const T* rows, const std::int32_t* places,
                                                    const float* factors, std::int64_t entries,
                                                    std::int64_t width, double* sums) {
-  constexpr std::int64_t some = 4;
-  constexpr std::int64_t line = 64 / sizeof(T);
   std::int64_t e = 0;
   for (; e + some <= entries; e += some) {
-    for (auto next = e + some; next < entries && next < e + 2 * some; ++next)
-      for (std::int64_t j = 0; j < width; j += line)
-        __builtin_prefetch(rows + places[next] * width + j);
+    ask_for(rows, places, e + some, std::min(entries, e + 2 * some), width);
     add_rows<some>(rows, places + e, factors + e, width, sums);
   }
   for (; e < entries; ++e) add_rows<1>(rows, places + e, factors + e, width, sums);
@@ -174,12 +183,9 @@ __attribute__((target("avx512f,avx512vl"))) void add_rows_by_hand(const Half* ro
 __attribute__((target("avx512f,avx512vl"))) void add_halves_by_hand(
     const Half* rows, const std::int32_t* places, const float* factors, std::int64_t entries,
     std::int64_t width, double* sums) {
-  constexpr std::int64_t some = 4, line = 32;
   std::int64_t e = 0;
   for (; e + some <= entries; e += some) {
-    for (auto next = e + some; next < entries && next < e + 2 * some; ++next)
-      for (std::int64_t j = 0; j < width; j += line)
-        __builtin_prefetch(rows + places[next] * width + j);
+    ask_for(rows, places, e + some, std::min(entries, e + 2 * some), width);
     add_rows_by_hand<some>(rows, places + e, factors + e, width, sums);
   }
   for (; e < entries; ++e) add_rows_by_hand<1>(rows, places + e, factors + e, width, sums);

@@ -32,13 +32,7 @@ class ExportTest : public ::testing::Test {
  protected:
   explicit ExportTest(const json& config = testing::llama_json(true)) : model_(config) {}
 
-  RowOverlay overlay() const {
-    RowDeltas deltas{8, {2, 10}, {}};
-    for (int i = 0; i < 16; ++i) deltas.values.push_back(0.3F * static_cast<float>(i - 7));
-    auto base = read_tensor(model_.checkpoint(), embedding_name);
-    return make_overlay(at::from_blob(base.data(), {11, 8}, at::kFloat),
-                        model_.config().stored_type, deltas, 0.5);
-  }
+  RowOverlay overlay() const { return testing::some_overlay(model_); }
   void run(bool overwrite = false, std::int64_t shard_bytes = default_shard_bytes) const {
     export_model(model_.path(), model_.config(), model_.checkpoint(), overlay(), out(), provenance,
                  overwrite, shard_bytes);

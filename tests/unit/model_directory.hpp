@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/checkpoint.hpp"
+#include "model/weights.hpp"
 #include "tests/support/safetensors_file.hpp"
 #include "tests/support/scratch_directory.hpp"
 
@@ -98,6 +100,17 @@ inline std::vector<float> read_tensor(const Checkpoint& checkpoint, const std::s
   std::vector<float> values(checkpoint.at(name).count());
   checkpoint.read(name, values);
   return values;
+}
+
+// New rows of some tokens.
+inline RowOverlay some_overlay(const ModelDirectory& model,
+                               std::vector<std::int32_t> ids = {2, 10}) {
+  RowDeltas deltas{8, std::move(ids), {}};
+  for (int i = 0; i < 8 * static_cast<int>(deltas.ids.size()); ++i)
+    deltas.values.push_back(0.3F * static_cast<float>(i - 7));
+  auto base = read_tensor(model.checkpoint(), embedding_name);
+  return make_overlay(at::from_blob(base.data(), {11, 8}, at::kFloat), model.config().stored_type,
+                      deltas, 0.5);
 }
 
 }  // namespace quench::model::testing

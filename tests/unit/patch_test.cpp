@@ -21,23 +21,16 @@ using testing::ModelDirectory;
 using testing::read_file;
 using testing::read_tensor;
 using testing::ScratchDirectory;
+using testing::some_overlay;
 using testing::write_file;
 
 class PatchTest : public ::testing::Test {
  protected:
-  static RowOverlay overlay(const ModelDirectory& model, std::vector<std::int32_t> ids = {2, 10}) {
-    RowDeltas deltas{8, std::move(ids), {}};
-    for (int i = 0; i < 8 * static_cast<int>(deltas.ids.size()); ++i)
-      deltas.values.push_back(0.3F * static_cast<float>(i - 7));
-    auto base = read_tensor(model.checkpoint(), embedding_name);
-    return make_overlay(at::from_blob(base.data(), {11, 8}, at::kFloat), model.config().stored_type,
-                        deltas, 0.5);
-  }
   void write(const ModelDirectory& model, const RowOverlay& rows, bool overwrite = false) const {
     write_patch(model.config(), model.checkpoint(), rows, file(),
                 {{"run_id", "abc"}, {"concepts", R"(["Golf"])"}}, overwrite);
   }
-  void write(bool overwrite = false) const { write(tied_, overlay(tied_), overwrite); }
+  void write(bool overwrite = false) const { write(tied_, some_overlay(tied_), overwrite); }
 
   fs::path file() const { return target_ / "new/golf.safetensors"; }
   json metadata() const {
@@ -75,8 +68,8 @@ TEST_F(PatchTest, HoldsTheRowsThatTheExportHolds) {
   const std::int64_t ids[] = {2, 10};
   EXPECT_EQ(bytes("token_ids"), std::string(reinterpret_cast<const char*>(ids), sizeof ids));
 
-  export_model(tied_.path(), tied_.config(), tied_.checkpoint(), overlay(tied_), target_ / "whole",
-               "{}");
+  export_model(tied_.path(), tied_.config(), tied_.checkpoint(), some_overlay(tied_),
+               target_ / "whole", "{}");
   const auto whole = Checkpoint::open(target_ / "whole").at(embedding_name);
   const auto embedding = read_file(whole.file).substr(whole.offset, whole.bytes);
   EXPECT_EQ(bytes("rows"), embedding.substr(16 * 2, 16) + embedding.substr(16 * 10, 16));
@@ -101,7 +94,7 @@ TEST_F(PatchTest, SaysWhatItIsFor) {
 }
 
 TEST_F(PatchTest, AHeadOfItsOwnStays) {
-  write(untied_, overlay(untied_));
+  write(untied_, some_overlay(untied_));
   EXPECT_EQ(metadata().at("lm_head"), "keep");
 }
 
@@ -115,7 +108,7 @@ TEST_F(PatchTest, ReplacesNothingButAPatchThatMayGo) {
   const auto before = read_file(file());
   expect_error(false, "exists already");
   EXPECT_EQ(read_file(file()), before);
-  write(tied_, overlay(tied_, {3}), true);
+  write(tied_, some_overlay(tied_, {3}), true);
   EXPECT_NE(read_file(file()), before);
   fs::copy_file(tied_.path() / "model.safetensors", file(), fs::copy_options::overwrite_existing);
   expect_error(true, "no patch of this program");
@@ -136,7 +129,7 @@ TEST_F(PatchTest, AFullDiskLeavesNothingBehind) {
 }
 
 TEST_F(PatchTest, RefusesWhatDoesNotFit) {
-  auto rows = overlay(tied_);
+  auto rows = some_overlay(tied_);
   rows.ids.back() = 11;
   EXPECT_THROW(write(tied_, rows), InternalError);
   EXPECT_FALSE(fs::exists(file()));
