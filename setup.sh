@@ -16,6 +16,7 @@ system_packages=(
   'pkgconf|build: finds PCRE2'
   'clang-format-14|format check of ./test.sh'
   'clang-tidy-14|static analysis of ./test.sh --full'
+  'clang-14|what clang-tidy reads with: a build of ./test.sh --full'
   'libopenmpi-dev|MPI'
   'openmpi-bin|mpirun'
   'libhdf5-openmpi-dev|parallel HDF5, the result files'

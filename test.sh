@@ -58,11 +58,11 @@ tools/fetch_models.sh smollm2 gemma3
 check_format
 build release
 if [ "$full" = yes ]; then
+  tidy
   build asan
   build tsan
   # Open MPI does not free all it takes; one test asks for more memory than there is.
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 run_tests asan -L 'unit|mpi'
   run_tests tsan -L unit
-  tidy
 fi
 run_tests release "${tests[@]}"

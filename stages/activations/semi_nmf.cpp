@@ -57,7 +57,6 @@ class Alternation {
   Verdict judge(const at::Tensor& projections, bool stop, bool save);
 
   const Positions& positions_;
-  const Options& options_;
   cluster::Communicator& group_;
   RidgeSystem ridge_;
   double own_square_norm_;
@@ -72,7 +71,6 @@ class Alternation {
 Alternation::Alternation(const Positions& positions, const Options& options,
                          cluster::Communicator& group)
     : positions_(positions),
-      options_(options),
       group_(group),
       ridge_(options.ridge),
       own_square_norm_(sum_of_squares(positions.activations)) {

@@ -19,7 +19,7 @@ std::map<std::int32_t, Support> supports_of(const Factors& factors,
   std::map<std::int32_t, Support> supports;
   for (const auto token : tokens) supports[token];
   const auto m = factors.per_feature();
-  for (std::int64_t j = 0; j < std::ssize(factors.rows); ++j) {
+  for (std::int64_t j = 0; j < factors.rank * m; ++j) {
     const auto found = supports.find(factors.tokens[factors.rows[j]]);
     if (found == supports.end() || factors.coefficients[j] == 0) continue;
     found->second.emplace_back(static_cast<std::int32_t>(j / m), factors.coefficients[j]);

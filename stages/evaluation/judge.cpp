@@ -41,10 +41,8 @@ struct Item {
 
 class Judge {
  public:
-  Judge(const JudgeInputs& inputs, const Options& options, const std::filesystem::path& directory)
-      : inputs_(inputs),
-        options_(options),
-        joint_(directory / "evaluation.h5", "evaluation", "joint/measurements") {}
+  Judge(const JudgeInputs& inputs, const std::filesystem::path& directory)
+      : inputs_(inputs), joint_(directory / "evaluation.h5", "evaluation", "joint/measurements") {}
 
   std::vector<Item> items() {
     std::vector<Item> list;
@@ -83,7 +81,6 @@ class Judge {
   }
 
   const JudgeInputs& inputs_;
-  const Options& options_;
   Measurements joint_;
 };
 
@@ -235,7 +232,7 @@ std::string run_judge(const JudgeInputs& inputs, const Options& options,
   Verdicts verdicts;
   cluster::agree(world, [&] {
     if (world.rank() > 0) return;
-    items = Judge(inputs, options, context.run_directory).items();
+    items = Judge(inputs, context.run_directory).items();
     waits = !std::filesystem::exists(answers);
     if (waits) {
       write_requests(items, requests);

@@ -64,8 +64,7 @@ void reduction_of_type(Communicator& comm) {
   };
   const auto sum = reduced(Op::sum), max = reduced(Op::max), min = reduced(Op::min);
   for (int i = 0; i < 10; ++i)
-    EXPECT_EQ(sum[i], static_cast<T>(size * (size + 1) / 2) + static_cast<T>(size * i))
-        << "element " << i;
+    EXPECT_EQ(sum[i], static_cast<T>(size * (size + 1) / 2 + size * i)) << "element " << i;
   EXPECT_EQ(max, numbers<T>(10, static_cast<T>(size)));
   EXPECT_EQ(min, numbers<T>(10, T{1}));
 }

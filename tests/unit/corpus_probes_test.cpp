@@ -31,7 +31,7 @@ TEST_F(CorpusTest, ProbesOfAConceptInOrder) {
   EXPECT_EQ(kinds, "ccccclllooottt");
   EXPECT_EQ(subsets, "ooossoosoosooo");
   EXPECT_EQ(splits, "rttrtttttttttt");
-  const auto offsets = corpus.probe_offsets();
+  const auto& offsets = corpus.probe_offsets();
   ASSERT_EQ(offsets.size(), 4u);
   EXPECT_EQ(offsets[0], 0);
   EXPECT_EQ(offsets[2] - offsets[1], static_cast<std::int64_t>(probes.size()));

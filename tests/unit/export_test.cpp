@@ -22,7 +22,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::ModelDirectory;
 using testing::read_file;
-using testing::read_tensor;
 using testing::ScratchDirectory;
 using testing::write_file;
 

@@ -53,7 +53,7 @@ TEST_F(InitialFileTest, GivesTheRowsOfTheTokens) {
   const InitialFile initial(file(), rank, vocab);
   const std::vector<std::int32_t> tokens{3, 7, 11, 13};
   const auto rows = initial.rows_of(tokens);
-  const auto expected = [](std::vector<double> ids) {
+  const auto expected = [](const std::vector<double>& ids) {
     return (at::tensor(ids).unsqueeze(1) * 100 + at::arange(rank)).to(at::kFloat);
   };
   EXPECT_TRUE(at::equal(rows(0, 4), expected({3, 7, 11, 13})));

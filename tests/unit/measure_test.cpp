@@ -282,7 +282,7 @@ TEST_F(MeterTest, BaseResultsAreKeptByModelProbesAndHowTheyArePut) {
   ++longer.asking.open_tokens;
   EXPECT_FALSE(BaselineCache(scratch / "cache", "model", longer).find(probes_));
   auto changed = probes_;
-  changed[open].accepted.push_back("more");
+  changed[open].accepted.emplace_back("more");
   EXPECT_FALSE(cache.find(changed));
   // Nothing but the one file is left, and one that is damaged does not count.
   std::vector<std::filesystem::path> files;

@@ -75,7 +75,7 @@ TEST(Options, ValuesAreCanonicalAndComeBack) {
 
 TEST(Options, WrongTypesAreRefusedWithKeyAndValue) {
   Bound bound;
-  for (const auto& [key, text] :
+  for (const auto& pair :
        std::vector<std::pair<std::string, std::string>>{{"eval.flag", "yes"},
                                                         {"dictionary.rank", "12x"},
                                                         {"dictionary.rank", "1.5"},
@@ -86,6 +86,7 @@ TEST(Options, WrongTypesAreRefusedWithKeyAndValue) {
                                                         {"erasure.strengths", "1,,2"},
                                                         {"erasure.strengths", "1,two"},
                                                         {"corpus.names", "Golf,"}}) {
+    const auto &key = pair.first, &text = pair.second;
     const auto message = message_of([&] { bound.table.set(key, text); });
     EXPECT_NE(message.find(key), std::string::npos) << key << " " << text << ": " << message;
     EXPECT_NE(message.find("is not"), std::string::npos) << key << " " << text << ": " << message;

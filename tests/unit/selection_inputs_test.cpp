@@ -85,12 +85,13 @@ TEST(Frequencies, FileAndBuiltIn) {
   ASSERT_EQ(words.size(), 2U);
   EXPECT_EQ(words[1].word, "golf");
   EXPECT_DOUBLE_EQ(words[1].share, 0.00025);
-  for (const auto& [text, part] :
+  for (const auto& pair :
        std::map<std::string, std::string>{{"a\t1\ngolf 3\n", "line 2, field word"},
                                           {"golf\t3x\n", "line 1, field count: '3x'"},
                                           {"golf\t-1\n", "field count: '-1'"},
                                           {"golf\t2000000\n", "field count"},
                                           {"golf\t\n", "field count"}}) {
+    const auto &text = pair.first, &part = pair.second;
     const auto what = message_of([&] { read_frequencies(written(directory, text)); });
     EXPECT_NE(what.find(part), std::string::npos) << what;
   }

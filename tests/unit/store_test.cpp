@@ -137,7 +137,7 @@ TEST_F(Reader, WhatIsNotThere) {
               }),
               "asked of 3");
   EXPECT_SAYS(refusal([](R r) { (void)r.read_ragged<float>("ragged"); }), "holds int32");
-  EXPECT_SAYS(refusal([](R r) { (void)r.read_strings("x"); }), "x");
+  EXPECT_SAYS(refusal([](R r) { (void)r.read_strings("x"); }), "x/values");
   EXPECT_SAYS(refusal([](R r) { (void)r.text_attribute("/", "none"); }), "attribute \"none\"");
   EXPECT_SAYS(refusal([](R r) { (void)r.text_attribute("/", "complete"); }), "not text");
   EXPECT_SAYS(refusal([](R r) { (void)r.number_attribute("/", "stage"); }), "not one number");

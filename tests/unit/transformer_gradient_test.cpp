@@ -25,8 +25,7 @@ class GradientTest : public ::testing::TestWithParam<Architecture> {
 };
 
 // Checks the gradient of loss() in the entry of the tensor where it is largest, and in one more.
-void expect_gradient(const at::Tensor& tensor, const std::function<at::Tensor()>& loss) {
-  at::Tensor leaf = tensor;
+void expect_gradient(const at::Tensor& leaf, const std::function<at::Tensor()>& loss) {
   leaf.requires_grad_(true);
   leaf.mutable_grad() = at::Tensor();
   loss().backward();

@@ -152,7 +152,7 @@ TEST_F(OverlayTest, RefusesWhatIsNotFinite) {
 }
 
 TEST_F(OverlayTest, RefusesDeltasThatDoNotFit) {
-  const auto refused = [&](RowDeltas deltas) {
+  const auto refused = [&](const RowDeltas& deltas) {
     EXPECT_THROW(make_overlay(embedding_, StoredType::f32, deltas, 1), InternalError);
   };
   refused({3, {3, 1}, deltas_.values});
