@@ -15,8 +15,9 @@ namespace quench::dictionary {
 
 // F and G of one iteration.
 struct Solution {
-  std::function<at::Tensor()> features;  // F^T, [K, d] float64; made when it is asked for. Local.
-  std::shared_ptr<const SparseColumns> coefficients;  // of this rank's rows
+  // F^T, [K, d] float64, and G of this rank's rows; made when they are asked for. Local.
+  std::function<at::Tensor()> features;
+  std::function<std::shared_ptr<const SparseColumns>()> coefficients;
 };
 
 class Alternation {
@@ -57,5 +58,14 @@ std::unique_ptr<Alternation> make_direct_alternation(const Shard& shard, Form fo
 // In the space of the tokens: with C = A^T A everything that an iteration needs follows from C G,
 // whatever d is, and F is only made when it is asked for. For a group of one rank.
 std::unique_ptr<Alternation> make_gram_alternation(const Shard& shard, const Options& options);
+
+// In the space of the embedding, all of it on a device, without holding n x K numbers. float32
+// products without TF32, float64 sums and systems. Collective over the group of `place`; iterate()
+// may throw c10::Error: the device fails, or has too little memory.
+std::unique_ptr<Alternation> make_device_alternation(const Shard& shard, const Options& options,
+                                                     const DevicePlace& place);
+// Bytes on the device of the rank that has the most rows.
+double device_alternation_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank,
+                                std::int64_t kept);
 
 }  // namespace quench::dictionary

@@ -8,16 +8,11 @@
 #include "cluster/log.hpp"
 #include "cluster/partition.hpp"
 #include "stages/dictionary/device_factorise.hpp"
+#include "stages/dictionary/device_place.hpp"
 
 namespace quench::dictionary {
 
 namespace {
-
-at::Device device_of(const cluster::Session& session) {
-  const auto& device = session.device();
-  return device.is_cuda() ? at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device.index))
-                          : at::Device(at::kCPU);
-}
 
 // Collective. Concepts of the largest kind that the least device of all ranks has memory for.
 std::int64_t fitting(const Inputs& inputs, const Options& options, cluster::Context& context,

@@ -12,8 +12,10 @@
 #include "cluster/log.hpp"
 #include "cluster/partition.hpp"
 #include "cluster/progress.hpp"
+#include "stages/dictionary/alternation.hpp"
 #include "stages/dictionary/concept_batch.hpp"
 #include "stages/dictionary/cost_model.hpp"
+#include "stages/dictionary/device_place.hpp"
 #include "stages/dictionary/dictionary_file.hpp"
 #include "stages/dictionary/fit_record.hpp"
 #include "stages/dictionary/half_product.hpp"
@@ -61,6 +63,7 @@ struct Job {
   cluster::Context& context;
   const SharedTokenGram* shared_gram;  // may be null
   const InitialFile* initial_file;     // may be null
+  const DevicePlace* device;           // may be null
   std::filesystem::path checkpoint;
   std::function<void(std::int64_t, double)> progress;
 };
@@ -70,6 +73,7 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
                cluster::Communicator& group) {
   std::optional<Shard> shard;
   cluster::agree(group, [&] { shard.emplace(make_shard(job.inputs, tokens, group)); });
+  shard->device = job.device;
   if (job.shared_gram != nullptr && !job.inputs.shared_tokens.empty())
     shard->token_gram = [&](const Rows& rows) { return job.shared_gram->of(rows, tokens); };
   const auto initial = initial_rows(*shard, tokens, job.options, purpose, job.initial_file, group);
@@ -83,9 +87,16 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
   };
   hooks.resume = state ? &*state : nullptr;
   hooks.progress = job.progress;
-  auto fit = factorise(*shard, initial, job.options, group, hooks);
-  fit.factors.tokens = std::move(tokens);
-  return fit;
+  try {
+    auto fit = factorise(*shard, initial, job.options, group, hooks);
+    fit.factors.tokens = std::move(tokens);
+    return fit;
+  } catch (const c10::Error& error) {
+    if (job.device == nullptr) throw;
+    throw ClusterError(
+        std::string("dictionary: the device failed (run.device = cpu does without): ") +
+        error.what_without_backtrace());
+  }
 }
 
 std::filesystem::path checkpoint_of(const cluster::Context& context, const std::string& key) {
@@ -124,14 +135,14 @@ std::string count_text(double count) { return std::to_string(std::llround(count)
 // What was chosen and how right the prediction was, told once for the whole stage. Collective.
 void log_cost(const Block& block, const Options& options, int group_size,
               cluster::Communicator& comm) {
-  enum : std::size_t { measured, predicted, batched, batch_seconds, of_form };
+  enum : std::size_t { measured, predicted, on_device, device_seconds, of_form };
   constexpr Form forms[] = {Form::bounded, Form::streamed, Form::gram};
   std::vector<double> sums(of_form + std::size(forms), 0);
   for (std::size_t i = 0; i < block.forms.size(); ++i) {
     if (block.forms[i].empty()) continue;
-    if (block.forms[i] == "batched") {
-      ++sums[batched];
-      sums[batch_seconds] += block.seconds[i];
+    if (block.forms[i] == "batched" || block.forms[i] == "device") {
+      ++sums[on_device];
+      sums[device_seconds] += block.seconds[i];
       continue;
     }
     const auto rows = std::ssize(block.tokens[i]);
@@ -146,9 +157,10 @@ void log_cost(const Block& block, const Options& options, int group_size,
   }
   cluster::all_reduce_sum(comm, std::span<double>(sums));
   if (comm.rank() != 0) return;
-  if (sums[batched] > 0)
-    cluster::log_info("dictionary: " + count_text(sums[batched]) + " factorisations in batches, " +
-                      cluster::format_duration(sums[batch_seconds]) + " of a rank");
+  if (sums[on_device] > 0)
+    cluster::log_info("dictionary: " + count_text(sums[on_device]) +
+                      " factorisations on devices, " +
+                      cluster::format_duration(sums[device_seconds]) + " of a rank");
   std::string counts;
   for (const auto form : forms)
     if (const auto count = sums[of_form + static_cast<std::size_t>(form)]; count > 0)
@@ -159,6 +171,14 @@ void log_cost(const Block& block, const Options& options, int group_size,
                       cluster::format_duration(sums[predicted]));
 }
 
+// Of one factorisation of so many tokens, on the device of each rank of the group.
+double device_bytes_of(std::int64_t tokens, const Inputs& inputs, const Options& options,
+                       const cluster::Communicator& group) {
+  const auto share = (tokens + group.size() - 1) / group.size();
+  return device_alternation_bytes(share, inputs.width, options.rank,
+                                  kept_per_feature(tokens, options.density));
+}
+
 // Collective over the world.
 Block factorise_concepts(const Inputs& inputs, const Options& options,
                          const InitialFile* initial_file, cluster::Context& context) {
@@ -167,10 +187,21 @@ Block factorise_concepts(const Inputs& inputs, const Options& options,
   const SharedTokenGram shared_gram(inputs.shared_tokens, [&] {
     return make_shard(inputs, inputs.shared_tokens, *cluster::make_self_communicator()).rows;
   });
+  std::optional<GroupDevice> device;  // of a group that shares factorisations
+  if (auto& group = context.session.group(); group.size() > 1 && !tasks.empty()) {
+    const auto largest = std::ranges::max_element(tasks, {}, &cluster::Task::cost)->cost;
+    device.emplace(context.session, group,
+                   device_bytes_of(static_cast<std::int64_t>(largest), inputs, options, group));
+  }
   const auto job_of = [&](std::int64_t c) {
-    return Job{
-        inputs, options, context, &shared_gram, initial_file, checkpoint_of(context, tasks[c].key),
-        {}};
+    return Job{inputs,
+               options,
+               context,
+               &shared_gram,
+               initial_file,
+               device ? device->place() : nullptr,
+               checkpoint_of(context, tasks[c].key),
+               {}};
   };
   ConceptBatch batch(inputs, options, initial_file, context);
   cluster::Bundles bundles;
@@ -231,7 +262,11 @@ Block factorise_jointly(const Inputs& inputs, const Options& options,
   if (initial_file != nullptr) initial_file->require(tokens);
   const std::string purpose = "joint";
   const auto key = key_of(inputs, purpose, tokens, fingerprint_of(options));
-  Job job{inputs, options, context, nullptr, initial_file, checkpoint_of(context, key), {}};
+  const GroupDevice device(context.session, comm,
+                           device_bytes_of(std::ssize(tokens), inputs, options, comm));
+  Job job{
+      inputs, options, context, nullptr, initial_file, device.place(), checkpoint_of(context, key),
+      {}};
   cluster::agree(comm, [&] {
     if (context.is_root()) std::filesystem::create_directories(job.checkpoint.parent_path());
   });
@@ -286,12 +321,6 @@ void describe(Options& options, OptionTable& table) {
 Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context) {
   auto& comm = context.world();
   const bool joint = options.scope != "concept";
-  if (context.is_root() && context.session.device().is_cuda() &&
-      (joint || context.session.group().size() > 1))
-    cluster::log_info(
-        "dictionary: on the CPU; a GPU takes the factorisations of concepts that ranks do not "
-        "share "
-        "(dictionary.scope = concept, run.group_size = 1)");
   std::optional<InitialFile> initial_file;
   if (options.init == "file")
     cluster::agree(

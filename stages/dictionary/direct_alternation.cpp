@@ -25,7 +25,8 @@ class DirectAlternation final : public Alternation {
   void resume(const FitState& state) override;
   double iterate(bool stop, bool save) override;
   Solution solution() const override {
-    return {[features = features_] { return features; }, coefficients_};
+    return {[features = features_] { return features; },
+            [coefficients = coefficients_] { return coefficients; }};
   }
   double share_computed() const override { return projection_->share_computed(); }
 

@@ -34,14 +34,14 @@ class Run {
         group_(group),
         hooks_(hooks),
         form_(choose_form(shape_of(shard, options, group), options.form)),
-        alternation_(form_ == Form::gram ? make_gram_alternation(shard, options)
-                                         : make_direct_alternation(shard, form_, options, group)),
+        alternation_(make_alternation()),
         stop_(options) {}
 
   void begin(const InitialRows& initial);
   Fit finish();
 
  private:
+  std::unique_ptr<Alternation> make_alternation() const;
   void step();
   void save();
   FitState state();
@@ -60,6 +60,12 @@ class Run {
   std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
 };
 
+std::unique_ptr<Alternation> Run::make_alternation() const {
+  if (shard_.device != nullptr) return make_device_alternation(shard_, options_, *shard_.device);
+  return form_ == Form::gram ? make_gram_alternation(shard_, options_)
+                             : make_direct_alternation(shard_, form_, options_, group_);
+}
+
 void Run::begin(const InitialRows& initial) {
   if (hooks_.resume == nullptr) {
     alternation_->start(initial);
@@ -70,8 +76,9 @@ void Run::begin(const InitialRows& initial) {
   for (const double objective : state.objective) stop_.improves(objective);
   fit_.objective = state.objective;
   fit_.stop_reason = stop_.reason();
-  best_.coefficients = std::make_shared<const SparseColumns>(shard_of(
+  const auto coefficients = std::make_shared<const SparseColumns>(shard_of(
       state.best_rows, state.best_values, options_.rank, shard_.first, shard_.rows.count()));
+  best_.coefficients = [coefficients] { return coefficients; };
   const auto features = at::tensor(at::ArrayRef<float>(state.best_features), at::kFloat)
                             .view({options_.rank, shard_.rows.width()});
   best_.features = [features] { return features; };
@@ -114,8 +121,8 @@ FitState Run::state() {
   out.ridge_raises = alternation_->ridge().raises();
   out.best_iteration = stop_.best_iteration();
   std::tie(out.rows, out.values) =
-      gather(*alternation_->solution().coefficients, shard_.first, group_);
-  std::tie(out.best_rows, out.best_values) = gather(*best_.coefficients, shard_.first, group_);
+      gather(*alternation_->solution().coefficients(), shard_.first, group_);
+  std::tie(out.best_rows, out.best_values) = gather(*best_.coefficients(), shard_.first, group_);
   out.best_features = as_floats(best_.features());
   return out;
 }
@@ -125,14 +132,14 @@ Fit Run::finish() {
   while (fit_.stop_reason.empty()) step();
   fit_.ridge = alternation_->ridge().lambda();
   fit_.best_iteration = stop_.best_iteration();
-  fit_.form = name_of(form_);
+  fit_.form = shard_.device != nullptr ? "device" : name_of(form_);
   fit_.share_computed = steps_ == 0 ? 0 : computed_ / static_cast<double>(steps_);
   fit_.seconds = alternation_->seconds();
   fit_.factors.width = shard_.rows.width();
   fit_.factors.rank = options_.rank;
   fit_.factors.features = as_floats(best_.features());
   std::tie(fit_.factors.rows, fit_.factors.coefficients) =
-      gather(*best_.coefficients, shard_.first, group_);
+      gather(*best_.coefficients(), shard_.first, group_);
   return std::move(fit_);
 }
 

@@ -18,6 +18,13 @@
 // group.
 namespace quench::dictionary {
 
+// A device that holds the rows of one rank.
+struct DevicePlace {
+  at::Device device;
+  cluster::Communicator& comm;  // over the ranks of the group; its buffers lie on the device
+  std::function<void()> wait;   // until its collectives are done; empty where they are at once
+};
+
 // The rows of A^T of one rank, and where they are among all.
 struct Shard {
   Rows rows;
@@ -25,6 +32,7 @@ struct Shard {
   std::int64_t count = 0;  // global number of rows (n)
   // How C = A^T A of all rows is made where one is needed; empty: by token_gram().
   std::function<TokenGram(const Rows&)> token_gram = {};
+  const DevicePlace* device = nullptr;  // where iterations are done; null: on this processor
 };
 
 // A factorisation between two iterations; what a checkpoint holds. G and F are the same on all
@@ -47,7 +55,8 @@ struct Fit {
   double ridge = 0;               // lambda of the last system solved
   std::int64_t best_iteration = 0;
   std::string stop_reason;    // "progress", "patience", "max_iterations"
-  std::string form;           // "gram", "bounded", "streamed"; "batched": device_factorise.hpp
+  std::string form;           // "gram", "bounded", "streamed"; on a device "device", or "batched"
+                              // (device_factorise.hpp)
   double share_computed = 1;  // of the entries of A^T F~, over all iterations
   struct Seconds {
     double start = 0;          // the first sums, from G_0; C

@@ -44,7 +44,7 @@ class GramAlternation final : public Alternation {
   double iterate(bool stop, bool save) override;
   Solution solution() const override {
     return {[this, before = features_from_, mix = mix_] { return features_of(before, mix); },
-            coefficients_};
+            [coefficients = coefficients_] { return coefficients; }};
   }
   double share_computed() const override { return 1; }
 

@@ -5,7 +5,6 @@
 namespace quench {
 
 at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_side) {
-  constexpr std::int64_t most_raises = 3;
   for (;;) {
     auto system = matrix.clone();
     system.diagonal().add_(lambda_);
@@ -15,15 +14,18 @@ at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_
       return right_side.size(1) < matrix.size(0) ? at::cholesky_solve(right_side, factor)
                                                  : at::mm(at::cholesky_inverse(factor), right_side);
     }
-    if (raises_ == most_raises) {
-      throw DataError(
-          "the systems of the factorisation are singular, even with a thousandfold ridge; raise "
-          "the "
-          "ridge or lower the rank");
-    }
-    ++raises_;
-    lambda_ *= 10;
+    raise();
   }
+}
+
+void RidgeSystem::raise() {
+  constexpr std::int64_t most_raises = 3;
+  if (raises_ == most_raises)
+    throw DataError(
+        "the systems of the factorisation are singular, even with a thousandfold ridge; raise the "
+        "ridge or lower the rank");
+  ++raises_;
+  lambda_ *= 10;
 }
 
 }  // namespace quench

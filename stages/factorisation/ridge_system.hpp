@@ -14,6 +14,9 @@ class RidgeSystem {
 
   // Throws DataError when the system stays singular.
   at::Tensor solve(const at::Tensor& matrix, const at::Tensor& right_side);
+  // Raises lambda for a system that was found to be singular elsewhere. Throws DataError when it
+  // was raised too often.
+  void raise();
   double lambda() const { return lambda_; }
   std::int64_t raises() const { return raises_; }
 

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "cluster/error.hpp"
+#include "stages/dictionary/device_winners.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
 #include "stages/dictionary/winners.hpp"
 #include "tests/support/reference_factorisation.hpp"
@@ -37,12 +38,11 @@ TEST_P(AgainstReference, SameObjectivesAndSupports) {
   Options options;
   options.rank = shape.rank;
   options.density = shape.density;
-  options.form = form;
   options.stop = "patience";
   options.tolerance = 0;
   options.max_iterations = iterations;
   const auto columns = make_columns(shape.rows, shape.width);
-  const auto fit = fit_of(columns, shape.width, options);
+  const auto fit = fit_of_form(columns, shape.width, options, form);
   EXPECT_EQ(fit.form, form);
   ASSERT_EQ(std::ssize(fit.objective), iterations);
   ReferenceFactorisation reference(columns, shape.width, options,
@@ -61,7 +61,7 @@ TEST_P(AgainstReference, SameObjectivesAndSupports) {
 
 std::vector<Case> cases() {
   std::vector<Case> out;
-  for (const std::string form : {"bounded", "streamed"})
+  for (const std::string form : {"bounded", "streamed", "device"})
     for (const auto& shape :
          {Shape{200, 16, 8, 0.05}, Shape{431, 48, 20, 0.01}, Shape{60, 80, 10, 0.2},
           Shape{1500, 24, 4, 0.003}, Shape{40, 12, 6, 0.5}, Shape{700, 16, 24, 0.02}})
@@ -85,21 +85,20 @@ TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
   Options options;
   options.rank = 12;
   options.density = 0.03;
-  options.form = form;
   options.max_iterations = 30;
   for (const std::int64_t rows : {530, 3}) {  // of 3, some ranks have none
     if (rows == 3) options.rank = 2;
     const auto columns = make_columns(rows, 20);
     const auto expected = fit_of(columns, 20, options);
     cluster::run_on_threads(ranks, [&](cluster::Communicator& group) {
-      expect_same_fit(fit_in(group, columns, 20, options), expected);
+      expect_same_fit(fit_in_form(group, columns, 20, options, form), expected);
     });
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Sharded,
                          ::testing::Combine(::testing::Values(1, 2, 3, 4),
-                                            ::testing::Values("bounded", "streamed")));
+                                            ::testing::Values("bounded", "streamed", "device")));
 
 TEST(Factorise, FormsAgree) {
   const auto columns = make_columns(2000, 40);
@@ -138,7 +137,10 @@ TEST(Factorise, HalvesLoseNothing) {
   EXPECT_EQ(copied, columns);
 }
 
-TEST(Factorise, GoesOnFromASavedState) {
+class OnProcessorOrDevice : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Factorise, OnProcessorOrDevice, ::testing::Values("auto", "device"));
+
+TEST_P(OnProcessorOrDevice, GoesOnFromASavedState) {
   const auto columns = make_columns(400, 24);
   Options options;
   options.rank = 10;
@@ -150,12 +152,14 @@ TEST(Factorise, GoesOnFromASavedState) {
   FitHooks hooks;
   hooks.stop = [&] { return ++iterations == 15; };
   hooks.save = [&](const FitState& state) { saved = state; };
-  EXPECT_THROW(fit_in(*cluster::make_self_communicator(), columns, 24, options, hooks), Stopped);
+  EXPECT_THROW(
+      fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), hooks),
+      Stopped);
   ASSERT_EQ(saved.objective.size(), 15U);
   cluster::run_on_threads(3, [&](cluster::Communicator& group) {
     FitHooks resumed;
     resumed.resume = &saved;
-    expect_same_fit(fit_in(group, columns, 24, options, resumed), whole);
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole);
   });
 }
 
@@ -217,54 +221,54 @@ TEST(Factorise, DependsOnSeedAndPurpose) {
   EXPECT_NE(fit_of(columns, 10, options).objective, objective);
 }
 
-TEST(Factorise, FewerTokensThanFeatures) {
+TEST_P(OnProcessorOrDevice, FewerTokensThanFeatures) {
   Options options;
   options.rank = 9;
-  const auto fit = fit_of(make_columns(4, 6), 6, options);
+  const auto fit = fit_of_form(make_columns(4, 6), 6, options, GetParam());
   EXPECT_EQ(fit.factors.per_feature(), 1);
   EXPECT_LT(fit.objective[fit.best_iteration], fit.objective.front());
 }
 
-TEST(Factorise, OneFeatureOneToken) {
+TEST_P(OnProcessorOrDevice, OneFeatureOneToken) {
   Options options;
   options.rank = 1;
-  const auto fit = fit_of({3, 4}, 2, options);
+  const auto fit = fit_of_form({3, 4}, 2, options, GetParam());
   const auto model = at::mm(dense_features(fit.factors), dense_coefficients(fit.factors).t());
   EXPECT_NEAR(model[0][0].item<double>(), 3, 1e-2);
   EXPECT_NEAR(model[1][0].item<double>(), 4, 1e-2);
 }
 
-TEST(Factorise, DuplicateAndZeroRows) {
+TEST_P(OnProcessorOrDevice, DuplicateAndZeroRows) {
   auto columns = make_columns(40, 8);
   std::copy_n(columns.begin(), 8, columns.begin() + 8 * 20);
   std::fill_n(columns.begin() + 8 * 5, 8, 0.0F);
   Options options;
   options.rank = 6;
   options.density = 0.1;
-  const auto g = dense_coefficients(fit_of(columns, 8, options).factors);
+  const auto g = dense_coefficients(fit_of_form(columns, 8, options, GetParam()).factors);
   EXPECT_TRUE(at::isfinite(g).all().item<bool>());
   EXPECT_EQ(g[5].abs().sum().item<double>(), 0);
 }
 
-TEST(Factorise, NothingButZeros) {
+TEST_P(OnProcessorOrDevice, NothingButZeros) {
   Options options;
   options.rank = 3;
-  const auto fit = fit_of(std::vector<float>(5 * 4, 0), 4, options);
+  const auto fit = fit_of_form(std::vector<float>(5 * 4, 0), 4, options, GetParam());
   EXPECT_EQ(fit.objective[fit.best_iteration], 0);
   EXPECT_EQ(fit.factors.rows.size(), 3U);
 }
 
-TEST(Factorise, RaisesTheRidgeOfASingularSystem) {
+TEST_P(OnProcessorOrDevice, RaisesTheRidgeOfASingularSystem) {
   Options options;
   options.rank = 6;
   options.density = 0.5;
   options.max_iterations = 10;
   options.ridge = 1e-8;  // three rows span no six features
-  const auto fit = fit_of(make_columns(3, 12), 12, options);
+  const auto fit = fit_of_form(make_columns(3, 12), 12, options, GetParam());
   EXPECT_GT(fit.ridge, 5e-8);
   EXPECT_TRUE(std::isfinite(fit.objective.back()));
   options.ridge = 1e-14;
-  EXPECT_THROW(fit_of(make_columns(3, 12), 12, options), DataError);
+  EXPECT_THROW(fit_of_form(make_columns(3, 12), 12, options, GetParam()), DataError);
 }
 
 TEST(Factorise, NamesTheTokenOfANumberThatIsNotFinite) {
@@ -321,6 +325,43 @@ TEST(KeepLargest, IsTheSortOfAllRanks) {
   order.resize(40);
   std::sort(order.begin(), order.end());
   for (const int ranks : {1, 2, 4}) EXPECT_EQ(kept_of(dense, 40, ranks), order);
+}
+
+// The same on the CPU as a device.
+std::vector<std::int32_t> kept_on_device(const std::vector<float>& dense, std::int64_t kept,
+                                         int ranks) {
+  std::vector<std::vector<std::int32_t>> parts(ranks);
+  const auto all_rows = at::tensor(at::ArrayRef<float>(dense), at::kFloat).view({-1, 1});
+  cluster::run_on_threads(ranks, [&](cluster::Communicator& comm) {
+    const auto own = cluster::rows_of(std::ssize(dense), comm.size(), comm.rank());
+    const auto entries = keep_largest(all_rows.slice(0, own.begin, own.end), at::ones({1, 1}),
+                                      own.begin, kept, comm);
+    for (std::int64_t i = 0; i < entries.rows.size(1); ++i) {
+      const auto row = own.begin + entries.rows[0][i].item<std::int64_t>();
+      const auto value = entries.values[0][i].item<float>();
+      if (!entries.won[0][i].item<bool>()) {
+        EXPECT_EQ(value, 0);
+        continue;
+      }
+      EXPECT_EQ(value, dense[row]);
+      EXPECT_GE(std::abs(value), entries.least[0].item<float>());
+      parts[comm.rank()].push_back(static_cast<std::int32_t>(row));
+    }
+  });
+  std::vector<std::int32_t> out;
+  for (const auto& part : parts) out.insert(out.end(), part.begin(), part.end());
+  std::ranges::sort(out);
+  return out;
+}
+
+TEST(KeepLargest, OnADeviceTheSame) {
+  const std::vector<float> tied{5, 5, 5, 7, 5, -5}, zeros{0, -0.0F, 3, 0, 0};
+  const auto dense = make_columns(97, 10);
+  for (const int ranks : {1, 2, 3, 9}) {
+    EXPECT_EQ(kept_on_device(tied, 4, ranks), kept_of(tied, 4, ranks));
+    EXPECT_EQ(kept_on_device(zeros, 3, ranks), kept_of(zeros, 3, ranks));
+    EXPECT_EQ(kept_on_device(dense, 40, ranks), kept_of(dense, 40, ranks));
+  }
 }
 
 TEST(KeptPerFeature, AsTheReferenceRounds) {

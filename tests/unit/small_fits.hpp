@@ -30,17 +30,20 @@ inline std::vector<std::int32_t> make_tokens(std::int64_t rows) {
   return out;
 }
 
-// One rank's part of a fit of all rows, the group's.
+// One rank's part of a fit of all rows, the group's; on a device where one is given.
 inline Fit fit_in(cluster::Communicator& group, const std::vector<float>& columns,
                   std::int64_t width, const Options& options, const FitHooks& hooks = {},
-                  const std::string& purpose = "test") {
+                  const std::string& purpose = "test", const DevicePlace* device = nullptr) {
   at::set_num_threads(1);
   const auto count = static_cast<std::int64_t>(columns.size()) / width;
   const auto tokens = make_tokens(count);
   const auto own = cluster::rows_of(count, group.size(), group.rank());
   const Shard shard{Rows(std::span(columns).subspan(own.begin * width, own.size() * width),
                          std::span(tokens).subspan(own.begin, own.size()), width, 1),
-                    own.begin, count};
+                    own.begin,
+                    count,
+                    {},
+                    device};
   const auto initial = options.init == "svd" ? svd_initial(shard, options, purpose, group)
                                              : normal_initial(options, purpose);
   auto fit = factorise(shard, initial, options, group, hooks);
@@ -48,8 +51,25 @@ inline Fit fit_in(cluster::Communicator& group, const std::vector<float>& column
   return fit;
 }
 
+// The same in a form of the cost model's, or, as "device", with the CPU as a device.
+inline Fit fit_in_form(cluster::Communicator& group, const std::vector<float>& columns,
+                       std::int64_t width, Options options, const std::string& form,
+                       const FitHooks& hooks = {}) {
+  if (form != "device") {
+    options.form = form;
+    return fit_in(group, columns, width, options, hooks);
+  }
+  const DevicePlace place{at::kCPU, group, {}};
+  return fit_in(group, columns, width, options, hooks, "test", &place);
+}
+
 inline Fit fit_of(const std::vector<float>& columns, std::int64_t width, const Options& options) {
   return fit_in(*cluster::make_self_communicator(), columns, width, options);
+}
+
+inline Fit fit_of_form(const std::vector<float>& columns, std::int64_t width,
+                       const Options& options, const std::string& form) {
+  return fit_in_form(*cluster::make_self_communicator(), columns, width, options, form);
 }
 
 inline at::Tensor dense_coefficients(const Factors& factors) {
