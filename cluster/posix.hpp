@@ -1,6 +1,6 @@
 #pragma once
 
-// Inside cluster/ only: file descriptors and errno as DataError.
+// Inside cluster/ and model/: file descriptors and errno as DataError.
 #include <cstdint>
 #include <filesystem>
 #include <string>

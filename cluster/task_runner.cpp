@@ -51,6 +51,10 @@ class FinishedList {
   std::vector<std::int64_t> numbers_;
 };
 
+std::string name_of(const Task& task, std::int64_t number) {
+  return task.label.empty() ? "task " + std::to_string(number) : task.label;
+}
+
 // How an attempt at a task ended; within a group the last of these kinds counts.
 struct Ending {
   enum class Kind : std::int32_t { good, failed, stopped, broken };
@@ -316,7 +320,9 @@ void TaskRun::record(std::int64_t task, const Ending& ending) {
   const auto& key = tasks_[task].key;
   const auto offset = journal_->append((failed ? kFailed : kGood) + key, ending.text);
   fresh_.add({task, world_.rank(), offset, failed});
-  if (failed) spdlog::warn("{}: task {} (key {}) failed: {}", stage_, task, key, ending.text);
+  if (failed)
+    spdlog::warn("{}: {} (key {}) failed: {}", stage_, name_of(tasks_[task], task), key,
+                 ending.text);
   fault_.after_record();
 }
 

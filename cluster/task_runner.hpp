@@ -26,10 +26,11 @@ struct Context {
 };
 
 // One unit of work. `key` names the result: the hash of everything that decides it. `cost` is
-// relative; longest first.
+// relative; longest first. `label` is what people call it, for messages; empty: its number.
 struct Task {
   std::string key;
   double cost = 1;
+  std::string label = {};
 };
 
 // The finished tasks of a stage, wherever they ran; payloads stay in the journals until read.

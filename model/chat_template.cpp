@@ -135,14 +135,14 @@ std::optional<ChatTemplate> ChatTemplate::detect(const std::filesystem::path& mo
       families().begin(), families().end(),
       [&](const Family& candidate) { return contains(source->text, candidate.markers.front()); });
   if (family == families().end()) {
-    throw DataError(
+    throw UnsupportedTemplate(
         source->file.string() +
         ": chat_template: of no known family (gemma, llama3, chatml); use plain prompts");
   }
   for (const std::string& marker : family->markers) {
     if (tokenizer.token_to_id(marker)) continue;
-    throw DataError(source->file.string() + ": chat_template: needs the token " + marker +
-                    ", which tokenizer.json lacks; use plain prompts");
+    throw UnsupportedTemplate(source->file.string() + ": chat_template: needs the token " + marker +
+                              ", which tokenizer.json lacks; use plain prompts");
   }
   ChatTemplate result;
   Turn turn = family->turn(*source);

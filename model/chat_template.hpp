@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cluster/error.hpp"
 #include "model/tokenizer.hpp"
 
 namespace quench::model {
@@ -15,13 +16,20 @@ namespace quench::model {
 // never.
 enum class PromptStyle : std::uint8_t { automatic, chat, plain };
 
+// A chat template that cannot be told; plain prompts do without.
+class UnsupportedTemplate : public DataError {
+ public:
+  using DataError::DataError;
+};
+
 // How a checkpoint wants one user turn to be written. Its template is recognised by its markers and
 // options, never executed; the text is the one that rendering it with a generation prompt gives.
 class ChatTemplate {
  public:
   // Reads chat_template.jinja, else "chat_template" of tokenizer_config.json, in `model_dir`.
-  // Nothing where there is neither: a base model. Throws DataError for a broken file, a template of
-  // no known family (gemma, llama3, chatml), and for markers that the tokenizer lacks.
+  // Nothing where there is neither: a base model. Throws DataError for a broken file,
+  // UnsupportedTemplate for a template of no known family (gemma, llama3, chatml), and for markers
+  // that the tokenizer lacks.
   static std::optional<ChatTemplate> detect(const std::filesystem::path& model_dir,
                                             const Tokenizer& tokenizer);
 

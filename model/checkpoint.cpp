@@ -204,7 +204,21 @@ void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint) {
                              "; write \"dtype\": \"" + std::string(torch_dtype_name(entry.type)) +
                              "\" there");
   }
-  problems.throw_if_any<DataError>("The weights do not fit config.json:");
+  problems.throw_if_any<DataError>(checkpoint.directory().string() +
+                                   ": the weights do not fit config.json:");
+}
+
+std::vector<std::string> unused_tensors(const ModelConfig& config, const Checkpoint& checkpoint) {
+  const auto expected = expected_tensors(config);
+  // Older files keep the frequencies of the rotary embedding, which follow from config.json; files
+  // of a tied model may repeat the embedding as the head.
+  const auto harmless = [&](const std::string& name) {
+    return name.ends_with(".rotary_emb.inv_freq") || (config.tied && name == lm_head_name);
+  };
+  std::vector<std::string> unused;
+  for (const auto& [name, entry] : checkpoint.entries())
+    if (!expected.contains(name) && !harmless(name)) unused.push_back(name);
+  return unused;
 }
 
 }  // namespace quench::model

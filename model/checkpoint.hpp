@@ -34,6 +34,7 @@ class Checkpoint {
   // shards, a missing shard, a shard outside the directory.
   static Checkpoint open(const std::filesystem::path& dir);
 
+  const std::filesystem::path& directory() const { return dir_; }
   const std::map<std::string, TensorEntry>& entries() const { return entries_; }
   bool contains(const std::string& name) const { return entries_.contains(name); }
   // Throws DataError when it is not there.
@@ -60,5 +61,9 @@ std::map<std::string, std::vector<std::int64_t>> expected_tensors(const ModelCon
 // that is missing, not readable or of a wrong shape, and when the embedding is stored in another
 // type than the configuration says. Tensors beyond these do not matter.
 void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint);
+
+// Tensors that the configuration has no use for, which may well mean that it is another model's:
+// layers beyond its last. In the order of their names, without those that are known to do no harm.
+std::vector<std::string> unused_tensors(const ModelConfig& config, const Checkpoint& checkpoint);
 
 }  // namespace quench::model

@@ -50,14 +50,27 @@ bool is_export(const fs::path& dir) {
   }
 }
 
-// The absolute path to write to, checked.
+// Absolute, and without a slash at its end, so that it has a name and a folder that holds it. (Of a
+// relative path that is not there at all weakly_canonical makes no absolute one.)
+fs::path whole_path(const fs::path& path) {
+  const auto whole = fs::weakly_canonical(fs::absolute(path));
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
+// What lies nearest to a path of the folders that are to hold it, and is there.
+fs::path nearest_above(const fs::path& path) {
+  auto above = path.parent_path();
+  while (!fs::exists(above) && above.has_relative_path()) above = above.parent_path();
+  return above;
+}
+
 fs::path check_target(const fs::path& source, const fs::path& wanted, bool overwrite) {
-  auto out = fs::weakly_canonical(wanted);
-  if (out.filename().empty()) out = out.parent_path();
-  const auto from = fs::weakly_canonical(source);
+  const auto out = whole_path(wanted), from = whole_path(source);
   if (std::mismatch(out.begin(), out.end(), from.begin(), from.end()).first == out.end())
     throw DataError(out.string() +
                     ": is or holds the model that is exported; choose another folder");
+  if (const auto above = nearest_above(out); !fs::is_directory(above))
+    throw DataError(out.string() + ": " + above.string() + " is no folder");
   if (!fs::exists(out)) return out;
   if (!fs::is_directory(out)) throw DataError(out.string() + ": exists and is no folder");
   if (fs::is_empty(out)) return out;
@@ -181,6 +194,12 @@ void check_space(const fs::path& dir, std::int64_t needed) {
 }
 
 }  // namespace
+
+fs::path check_export_target(const fs::path& source, const fs::path& wanted, bool overwrite) try {
+  return check_target(source, wanted, overwrite);
+} catch (const fs::filesystem_error& error) {
+  throw DataError(std::string("The export cannot be written: ") + error.what());
+}
 
 void export_model(const fs::path& source, const ModelConfig& config, const Checkpoint& checkpoint,
                   const RowOverlay& overlay, const fs::path& out, const std::string& provenance,

@@ -12,6 +12,12 @@ namespace quench::model {
 
 inline constexpr std::int64_t default_shard_bytes = 5'000'000'000;  // as transformers
 
+// The absolute path that an export to `wanted` is written to. Throws DataError when it cannot be:
+// the model's own folder or one that holds it, a file, a folder of something else, or an export
+// that is not to be overwritten.
+std::filesystem::path check_export_target(const std::filesystem::path& source,
+                                          const std::filesystem::path& wanted, bool overwrite);
+
 // Writes a Hugging Face directory: the source's tensors bit for bit, except the embedding rows of
 // `overlay`; lm_head.weight is explicit and tie_word_embeddings false; tokenizer, template,
 // generation and licence files are copied; a quench.json says what was erased (`provenance`, the

@@ -14,7 +14,6 @@
 namespace quench::model {
 namespace {
 
-constexpr int max_json_depth = 32;
 constexpr std::size_t max_transfer = std::size_t{1}
                                      << 30;  // the kernel's limit is just under 2 GiB
 
@@ -99,6 +98,8 @@ nlohmann::json read_json_object(const std::filesystem::path& path, std::int64_t 
   } catch (const nlohmann::json::parse_error& error) {
     throw DataError(path.string() + ": not JSON at byte " + std::to_string(error.byte) + ": " +
                     error.what());
+  } catch (const nlohmann::json::exception& error) {  // a number that no float64 holds
+    throw DataError(path.string() + ": cannot be read as JSON: " + error.what());
   }
 }
 

@@ -40,8 +40,10 @@ std::string read_text(const std::filesystem::path& path, std::int64_t limit);
 // Creates a file with this text and flushes it to the disk. Throws DataError.
 void write_text(const std::filesystem::path& path, const std::string& text);
 
-// A JSON object of at most `limit` bytes and a nesting of at most 32. Throws DataError with the
-// byte offset when it is no JSON, and when it is no object.
+inline constexpr int max_json_depth = 32;  // of JSON that others wrote
+
+// A JSON object of at most `limit` bytes and a nesting of at most max_json_depth. Throws DataError
+// with the byte offset when it is no JSON, and when it is no object or has a number too large.
 nlohmann::json read_json_object(const std::filesystem::path& path, std::int64_t limit);
 
 }  // namespace quench::model

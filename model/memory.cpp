@@ -183,12 +183,14 @@ void check_memory(const MemoryEstimate& estimate, int ranks_on_node, std::int64_
                      format_bytes(available) + " are available: " + format_bytes(estimate.weights) +
                      " for the weights, once a node, and for each of " +
                      std::to_string(ranks_on_node) + " ranks the largest of " +
-                     format_bytes(estimate.activations) + " (batches), " +
-                     format_bytes(estimate.factorisation) + " (dictionary)";
+                     format_bytes(estimate.activations) + " (batches)";
+  if (estimate.factorisation > 0)
+    text += ", " + format_bytes(estimate.factorisation) + " (dictionary)";
   if (estimate.training > 0) text += ", " + format_bytes(estimate.training) + " (attacks)";
-  text += ". Give it fewer ranks a node, a smaller batch_tokens";
-  text += estimate.training > 0 ? ", no attacks, or nodes with more memory."
-                                : ", or nodes with more memory.";
+  text += ". Give it fewer ranks a node";
+  if (estimate.factorisation > 0) text += ", a smaller batch_tokens";  // of a run's configuration
+  if (estimate.training > 0) text += ", no attacks";
+  text += ", or nodes with more memory.";
   throw ConfigError(text);
 }
 

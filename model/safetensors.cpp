@@ -129,6 +129,8 @@ class HeaderParser {
     } catch (const json::parse_error& error) {
       fail("the header is not JSON at byte " + std::to_string(length_bytes + error.byte) + ": " +
            error.what());
+    } catch (const json::exception& error) {  // a number that no float64 holds
+      fail((name_.empty() ? "the header" : name_) + " cannot be read as JSON: " + error.what());
     }
     return std::move(entries_);
   }

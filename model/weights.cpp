@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <map>
 #include <span>
 
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
+#include "cluster/log.hpp"
 
 namespace quench::model {
 namespace {
@@ -92,6 +94,22 @@ struct Piece {
   std::int64_t first, count;
 };
 
+// A NaN or an infinity in the weights makes every score one, and nothing later says why.
+void check_finite(const Checkpoint& checkpoint, const Piece& piece,
+                  std::span<const float> numbers) {
+  constexpr std::uint32_t exponent = 0x7f80'0000;  // all of its bits: infinity or NaN
+  std::uint32_t bad = 0;                           // counted without a branch, so by vectors
+  for (const float number : numbers)
+    bad +=
+        static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(number) & exponent) == exponent);
+  if (bad == 0) return;
+  const auto first = std::ranges::find_if_not(numbers, [](float x) { return std::isfinite(x); });
+  throw DataError(checkpoint.at(*piece.name).file.string() + ": " + *piece.name + ": number " +
+                  std::to_string(piece.first + (first - numbers.begin())) + " is " +
+                  (std::isnan(*first) ? "not a number (NaN)" : "infinite") +
+                  "; the weights are damaged, fetch or make them again");
+}
+
 void read_all(const Checkpoint& checkpoint, const Tensors& tensors, const Layout& layout,
               float* window) {
   std::vector<Piece> pieces;
@@ -100,10 +118,20 @@ void read_all(const Checkpoint& checkpoint, const Tensors& tensors, const Layout
       pieces.push_back({&name, first, std::min(piece_numbers, count - first)});
   at::parallel_for(0, std::ssize(pieces), 1, [&](std::int64_t begin, std::int64_t end) {
     for (const auto& piece : std::span(pieces).subspan(begin, end - begin)) {
-      float* out = window + layout.starts.at(*piece.name) + piece.first;
-      checkpoint.read_part(*piece.name, piece.first, {out, static_cast<std::size_t>(piece.count)});
+      const std::span<float> out(window + layout.starts.at(*piece.name) + piece.first,
+                                 static_cast<std::size_t>(piece.count));
+      checkpoint.read_part(*piece.name, piece.first, out);
+      check_finite(checkpoint, piece, out);
     }
   });
+}
+
+void warn_of_unused(const ModelConfig& config, const Checkpoint& checkpoint) {
+  const auto unused = unused_tensors(config, checkpoint);
+  if (unused.empty()) return;
+  cluster::log_warning(checkpoint.directory().string() + ": config.json has no use for " +
+                       std::to_string(unused.size()) + " of the tensors, the first is " +
+                       unused.front() + "; is it the config.json of these weights?");
 }
 
 Weights wrap(const ModelConfig& config, const Tensors& tensors, const Layout& layout,
@@ -148,7 +176,9 @@ SharedWeights load_weights(cluster::Communicator& node, const ModelConfig& confi
   shared.memory = node.shared_memory(layout.bytes);
   auto* window = reinterpret_cast<float*>(shared.memory->data());
   cluster::agree(node, [&] {
-    if (node.rank() == 0) read_all(checkpoint, tensors, layout, window);
+    if (node.rank() != 0) return;
+    warn_of_unused(config, checkpoint);
+    read_all(checkpoint, tensors, layout, window);
   });
   node.barrier();  // publishes what rank 0 wrote
   shared.weights = wrap(config, tensors, layout, window);

@@ -45,7 +45,8 @@ struct SharedWeights {
 
 // Collective over the node's ranks: its rank 0 reads the files in large plain reads with all its
 // threads, the others get the mapping. All throw together (DataError) when the checkpoint does not
-// fit the configuration or reading fails.
+// fit the configuration, reading fails or a number is not finite; rank 0 warns of tensors that the
+// configuration has no use for.
 SharedWeights load_weights(cluster::Communicator& node, const ModelConfig& config,
                            const Checkpoint& checkpoint);
 

@@ -11,6 +11,7 @@
 #include "model/weights.hpp"
 #include "pipeline/collectively.hpp"
 #include "pipeline/command_line.hpp"
+#include "pipeline/inputs.hpp"
 #include "pipeline/model_directory.hpp"
 #include "stages/corpus/catalog.hpp"
 #include "stages/corpus/corpus.hpp"
@@ -55,7 +56,7 @@ struct ModelView {
 class Viewer {
  public:
   Viewer(cluster::Session& session, const std::filesystem::path& path)
-      : directory_(open_model(path)),
+      : directory_(open_fitting(session, path)),
         weights_(model::load_weights(session.node(), directory_.config, directory_.checkpoint)),
         model_(directory_.config, weights_.weights),
         meter_(model_, directory_.tokenizer, {}),
@@ -79,6 +80,13 @@ class Viewer {
   }
 
  private:
+  // The model opened, and found to fit into memory.
+  static ModelDirectory open_fitting(cluster::Session& session, const std::filesystem::path& path) {
+    auto directory = open_model(path);
+    check_model_memory(session, directory.config);
+    return directory;
+  }
+
   ModelDirectory directory_;
   model::SharedWeights weights_;
   model::Transformer model_;

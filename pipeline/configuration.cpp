@@ -1,8 +1,10 @@
 #include "pipeline/configuration.hpp"
 
+#include <algorithm>
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/parsers.hpp>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 namespace quench::pipeline {
 
@@ -39,6 +41,36 @@ void describe(JudgeOptions& options, OptionTable& table) {
       "answered elsewhere, in files");
   table.add("judge.name", options.name, "model that the judge's requests name");
   table.add("judge.batch", options.batch, "judge.model: prompts side by side", {1, 4096});
+}
+
+bool is_utf8(const std::string& text) {
+  try {
+    return !nlohmann::json(text).dump().empty();
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
+// Efficacy is of questions that must be made, also of those that a strength is chosen by.
+void check_forms(const corpus::Options& corpus, const evaluation::Options& evaluation,
+                 Problems& problems) {
+  const auto asks_for = [&](const std::string& form) {
+    return std::ranges::find(corpus.train_forms, form) != corpus.train_forms.end();
+  };
+  for (const auto& form : corpus.train_forms)
+    if (form != "choice" && form != "letter" && form != "open")
+      problems.add("corpus.train_forms", "'" + form + "'; known: choice, letter, open");
+  const auto& form = evaluation.form;
+  if (form == "choice") return;
+  if (!(form == "letter" ? corpus.letter : corpus.open))
+    problems.add("corpus." + form,
+                 "false, but evaluation.form = " + form + " needs such questions");
+  if (!asks_for(form))
+    problems.add("corpus.train_forms", "lacks " + form + ", which evaluation.form = " + form +
+                                           " chooses strengths by; add it");
+  if (evaluation.objective == "margin")
+    problems.add("evaluation.objective", "margin is of choice questions alone; evaluation.form = " +
+                                             form + " needs accuracy");
 }
 
 }  // namespace
@@ -100,6 +132,9 @@ void Configuration::validate() const {
   if (selection.method == "manual") required("selection.manual", selection.manual);
   if (erasure.strengths.empty())
     problems.add("erasure.strengths", "empty; name a strength or more");
+  check_forms(corpus, evaluation, problems);
+  for (const auto& [key, value] : table_.values())
+    if (!is_utf8(value)) problems.add(key, "is not UTF-8");
   problems.throw_if_any<ConfigError>("configuration:");
 }
 

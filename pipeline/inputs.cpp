@@ -6,7 +6,10 @@
 
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
+#include "cluster/log.hpp"
+#include "model/export.hpp"
 #include "model/memory.hpp"
+#include "model/score.hpp"
 #include "pipeline/needs.hpp"
 #include "stages/dictionary/initial_file.hpp"
 #include "stages/selection/general.hpp"
@@ -107,6 +110,33 @@ void open_selection(const Configuration& configuration, RunInputs& inputs, Probl
             [&] { selection::read_frequencies(options.frequencies); });
 }
 
+// Whether `path` is `folder` or lies in it.
+bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  const auto whole = [](const std::filesystem::path& p) {
+    const auto canonical = std::filesystem::weakly_canonical(std::filesystem::absolute(p));
+    return canonical.has_filename() ? canonical : canonical.parent_path();
+  };
+  const auto inner = whole(path), outer = whole(folder);
+  return std::mismatch(inner.begin(), inner.end(), outer.begin(), outer.end()).second ==
+         outer.end();
+}
+
+// Where the run writes: what cannot be used is better told now than after hours.
+void check_places(const Configuration& configuration, Problems& problems) try {
+  const auto& run = configuration.run;
+  if (is_within(run.directory, run.model))
+    problems.add("run.directory",
+                 run.directory + ": is or lies in the model's directory; choose another one");
+  if (run.export_to == "none") return;
+  attempt(problems, "run.export_to", [&] {
+    const auto out = run.export_to == "auto" ? std::filesystem::path(run.directory) / "model"
+                                             : std::filesystem::path(run.export_to);
+    model::check_export_target(run.model, out, true);
+  });
+} catch (const std::filesystem::filesystem_error& error) {
+  problems.add("run.directory", error.what());
+}
+
 // Collective. Rank 0 reads.
 std::string hash_file(cluster::Communicator& world, const std::filesystem::path& file) {
   std::string hash;
@@ -122,6 +152,50 @@ std::string hash_concepts(const std::vector<corpus::ConceptEntry>& concepts) {
   return hash.hex();
 }
 
+// Collective.
+void check_memory(cluster::Session& session, const Configuration& configuration,
+                  const RunInputs& inputs) {
+  cluster::agree(session.world(), [&] {
+    const auto* judge = inputs.judge ? &inputs.judge->config : nullptr;
+    const auto estimate = memory_needs(configuration, inputs.model.config, judge,
+                                       session.world().size(), inputs.concepts, inputs.shared);
+    model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
+  });
+}
+
+// Collective. The hashes of all that the run reads.
+RunIdentity identify(cluster::Communicator& world, const Configuration& configuration,
+                     const RunInputs& inputs) {
+  RunIdentity identity;
+  identity.configuration = configuration.table().values();
+  const auto add_model = [&](const std::string& prefix, const ModelDirectory& model) {
+    for (const auto& [file, hash] : hash_model_files(world, model))
+      identity.inputs[prefix + file] = hash;
+  };
+  add_model("model/", inputs.model);
+  identity.inputs["catalog/concepts"] = hash_concepts(inputs.concepts);
+  identity.inputs["catalog/shared"] = inputs.shared.hash;
+  for (const auto& entry : inputs.concepts)
+    if (entry.sensitive) identity.sensitive.insert(entry.name);
+  if (configuration.dictionary.init == "file")
+    identity.inputs["dictionary/initial"] = hash_file(world, configuration.dictionary.init_file);
+  const auto& selection = configuration.selection;
+  if (selection.method == "manual")
+    identity.inputs["selection/manual"] = hash_file(world, selection.manual);
+  if (!selection.frequencies.empty())
+    identity.inputs["selection/frequencies"] = hash_file(world, selection.frequencies);
+  if (inputs.judge) add_model("judge/", *inputs.judge);
+  return identity;
+}
+
+// A template that is not known is one that the user may believe to be used.
+void tell_of_template(cluster::Communicator& world, const Configuration& configuration,
+                      const ModelDirectory& model) {
+  if (world.rank() == 0 && configuration.corpus.prompt_style == "auto" &&
+      !model.chat_problem.empty())
+    cluster::log_warning("prompts are plain: " + model.chat_problem);
+}
+
 }  // namespace
 
 RunInputs open_inputs(cluster::Session& session, const Configuration& configuration) {
@@ -133,6 +207,11 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
   attempt(problems, "run.catalog",
           [&] { shared = corpus::read_shared(configuration.run.catalog); });
   auto concepts = open_catalog(world, configuration, problems);
+  if (directory) check_places(configuration, problems);
+  if (directory && !directory->chat && configuration.corpus.prompt_style == "chat")
+    problems.add("corpus.prompt_style", directory->chat_problem.empty()
+                                            ? "chat, but the model has no chat template"
+                                            : "chat, but " + directory->chat_problem);
   if (!concepts.empty()) check_relearning_names(configuration, concepts, problems);
   if (directory)
     attempt(problems, "configuration", [&] {
@@ -144,33 +223,15 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
   open_initial(configuration, inputs, problems);
   open_selection(configuration, inputs, problems);
   cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
-  inputs.identity.configuration = configuration.table().values();
-  for (const auto& [file, hash] : hash_model_files(world, inputs.model)) {
-    inputs.identity.inputs["model/" + file] = hash;
-  }
-  inputs.identity.inputs["catalog/concepts"] = hash_concepts(inputs.concepts);
-  inputs.identity.inputs["catalog/shared"] = inputs.shared.hash;
-  for (const auto& entry : inputs.concepts)
-    if (entry.sensitive) inputs.identity.sensitive.insert(entry.name);
-  if (configuration.dictionary.init == "file")
-    inputs.identity.inputs["dictionary/initial"] =
-        hash_file(world, configuration.dictionary.init_file);
-  const auto& selection = configuration.selection;
-  if (selection.method == "manual")
-    inputs.identity.inputs["selection/manual"] = hash_file(world, selection.manual);
-  if (!selection.frequencies.empty())
-    inputs.identity.inputs["selection/frequencies"] = hash_file(world, selection.frequencies);
-  if (inputs.judge)
-    for (const auto& [file, hash] : hash_model_files(world, *inputs.judge))
-      inputs.identity.inputs["judge/" + file] = hash;
+  check_memory(session, configuration, inputs);
+  tell_of_template(world, configuration, inputs.model);
+  inputs.identity = identify(world, configuration, inputs);
   return inputs;
 }
 
-void check_memory(cluster::Session& session, const Configuration& configuration,
-                  const RunInputs& inputs) {
+void check_model_memory(cluster::Session& session, const model::ModelConfig& config) {
   cluster::agree(session.world(), [&] {
-    const auto estimate =
-        memory_needs(configuration, inputs.model.config, inputs.concepts, inputs.shared);
+    const auto estimate = model::estimate_memory(config, model::BatchOptions{}.max_tokens, 0, 0, 0);
     model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
   });
 }

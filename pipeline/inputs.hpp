@@ -24,12 +24,12 @@ struct RunInputs {
 };
 
 // Collective. Throws on all ranks, before any work, one error with every problem of model, catalog
-// and configuration.
+// and configuration; and ConfigError with both numbers where the run needs more memory on a node
+// than is there.
 RunInputs open_inputs(cluster::Session& session, const Configuration& configuration);
 
-// Collective. Compares what the run needs on a node with what is there; throws ConfigError with
-// both numbers.
-void check_memory(cluster::Session& session, const Configuration& configuration,
-                  const RunInputs& inputs);
+// What a command needs that only loads a model and scores or answers with it: throws ConfigError
+// with both numbers when a node has less. Collective.
+void check_model_memory(cluster::Session& session, const model::ModelConfig& config);
 
 }  // namespace quench::pipeline

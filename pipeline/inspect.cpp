@@ -153,11 +153,11 @@ void print_edit(const json& edit) {
 }
 
 void print_scores(const json& test) {
-  TextTable table({"test split", "alone", "jointly"});
+  TextTable table({"test split", "alone", "jointly", "n"});
   for (std::size_t i = 0; i < test["alone"].size(); ++i)
     table.add_row({test["alone"][i]["figure"], interval(test["alone"][i]["value"]),
-                   interval(test["joint"][i]["value"])});
-  std::cout << "\n" << table.text();
+                   interval(test["joint"][i]["value"]), test["joint"][i]["n"].dump()});
+  std::cout << "\nn: questions (or other items) that a figure is of\n\n" << table.text();
 }
 
 void print(const json& all, std::size_t tokens, std::size_t features) {

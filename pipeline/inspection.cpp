@@ -294,7 +294,7 @@ class Inspection {
           evaluation::from_row(store.read_rows<double>(std::string(which) + "/scores", row()));
       out[which] = json::array();
       evaluation::Scores::for_each(figures, [&](const std::string& name, const Estimate& e) {
-        out[which].push_back({{"figure", name}, {"value", to_json(e)}});
+        out[which].push_back({{"figure", name}, {"value", to_json(e)}, {"n", e.n}});
       });
     }
     return out;

@@ -131,14 +131,9 @@ std::vector<std::vector<selection::Judgement>> Judge::ask(const selection::Input
 
 std::string Judge::read_answers(const std::string& name,
                                 const std::vector<Question>& questions) const {
-  auto text = read_text(file(name + ".answers.jsonl"));
-  const auto answers = parse_batch_answers(text);
-  const bool of_these = std::ranges::any_of(
-      questions, [&](const auto& question) { return answers.contents.contains(question.id); });
-  if (!text.empty() && !of_these)
-    cluster::log_warning("judge: " + file(name + ".answers.jsonl").string() +
-                         " answers none of the questions of " + name + ".jsonl; it is left aside");
-  return of_these ? text : "";
+  std::vector<std::string> ids;
+  for (const auto& question : questions) ids.push_back(question.id);
+  return read_batch_answers(file(name + ".answers.jsonl"), ids, name + ".jsonl");
 }
 
 Judge::Contents Judge::round(const std::string& name, const std::vector<Question>& questions,

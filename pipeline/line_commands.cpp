@@ -2,6 +2,7 @@
 // all ranks work.
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include "model/weights.hpp"
 #include "pipeline/collectively.hpp"
 #include "pipeline/command_line.hpp"
+#include "pipeline/inputs.hpp"
 #include "pipeline/model_directory.hpp"
 
 namespace quench::pipeline {
@@ -57,16 +59,40 @@ void write_block(cluster::Communicator& world, const Lines& answers) {
   if (!std::cout) throw DataError("standard output: cannot be written");
 }
 
+// What became of a rank's share of a block: an answer a line, or those of the lines before one
+// that cannot be answered, and why.
+struct Answers {
+  Lines lines;
+  std::string failure;
+};
+
+// Writes a block's answers up to its first line that has none; then throws on all ranks, naming
+// that line. `lines_before` the block. Collective.
+void finish_block(cluster::Communicator& world, cluster::Range mine, std::int64_t size,
+                  std::int64_t lines_before, Answers answers) {
+  const auto failed = answers.failure.empty() ? size : mine.begin + std::ssize(answers.lines);
+  const auto end = cluster::all_reduce_value(world, failed, cluster::Op::min);
+  answers.lines.resize(std::clamp<std::int64_t>(end - mine.begin, 0, std::ssize(answers.lines)));
+  write_block(world, answers.lines);
+  cluster::agree(world, [&] {
+    if (end < size && failed == end)
+      throw DataError("standard input: line " + std::to_string(lines_before + end + 1) + ": " +
+                      answers.failure);
+  });
+}
+
 // Maps blocks of lines to as many answers with `work`, which each rank calls for its share.
 void map_lines(cluster::Communicator& world,
-               const std::function<Lines(std::span<const std::string>)>& work) {
+               const std::function<Answers(std::span<const std::string>)>& work) {
+  std::int64_t lines_before = 0;
   for (auto lines = read_block(world); !lines.empty(); lines = read_block(world)) {
     const auto mine = cluster::rows_of(std::ssize(lines), world.size(), world.rank());
-    Lines answers;
+    Answers answers;
     cluster::agree(world, [&] {
       answers = work(std::span<const std::string>(lines).subspan(mine.begin, mine.size()));
     });
-    write_block(world, answers);
+    finish_block(world, mine, std::ssize(lines), lines_before, std::move(answers));
+    lines_before += std::ssize(lines);
   }
 }
 
@@ -84,6 +110,7 @@ LoadedForLines load(cluster::Session& session, const std::string& path) {
   at::set_num_threads(session.topology().threads);
   std::optional<ModelDirectory> directory;
   cluster::agree(session.world(), [&] { directory = open_model(path); });
+  check_model_memory(session, directory->config);
   auto weights = model::load_weights(session.node(), directory->config, directory->checkpoint);
   model::Transformer model(directory->config, weights.weights);
   return {std::move(*directory), std::move(weights), std::move(model)};
@@ -161,13 +188,23 @@ std::vector<std::int32_t> encode_prompt(const ModelDirectory& directory, const j
   return directory.chat->encode_user_turn(directory.tokenizer, prompt);
 }
 
+std::int64_t max_new_tokens_of(const json& item) {
+  constexpr std::int64_t usual = 64, most = 1'000'000;
+  if (!item.contains("max_new_tokens")) return usual;
+  const auto& value = item["max_new_tokens"];
+  const auto number = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+  if (number < 1 || number > most)
+    throw std::invalid_argument("max_new_tokens must be a whole number from 1 to " +
+                                std::to_string(most));
+  return number;
+}
+
 Lines generate_lines(const LoadedForLines& loaded, std::span<const std::string> lines) {
   const auto& tokenizer = loaded.directory.tokenizer;
   const auto requests = read_requests(lines, [&](const json& item) {
     Request request;
     request.prompt = encode_prompt(loaded.directory, item);
-    request.max_new_tokens = item.value("max_new_tokens", std::int64_t{64});
-    if (request.max_new_tokens < 1) request.error = "max_new_tokens must be at least 1";
+    request.max_new_tokens = max_new_tokens_of(item);
     if (request.prompt.empty()) request.error = "the prompt has no token";
     return request;
   });
@@ -189,8 +226,8 @@ Lines generate_lines(const LoadedForLines& loaded, std::span<const std::string> 
       continue;
     }
     const auto& ids = texts[next++];
-    answers.push_back(json{{"text", tokenizer.decode(ids)}, {"ids", ids}}.dump(
-        -1, ' ', false, json::error_handler_t::replace));
+    const nlohmann::ordered_json answer = {{"text", tokenizer.decode(ids)}, {"ids", ids}};
+    answers.push_back(answer.dump(-1, ' ', false, json::error_handler_t::replace));
   }
   return answers;
 }
@@ -199,6 +236,19 @@ std::string ids_line(const std::vector<std::int32_t>& ids) {
   std::ostringstream line;
   for (std::size_t i = 0; i < ids.size(); ++i) line << (i == 0 ? "" : " ") << ids[i];
   return line.str();
+}
+
+// Ids of each line, up to the first that cannot be tokenized.
+Answers tokenize_lines(const model::Tokenizer& tokenizer, bool special,
+                       std::span<const std::string> lines) {
+  Answers answers;
+  try {
+    for (const auto& text : lines)
+      answers.lines.push_back(ids_line(tokenizer.encode(text, special)));
+  } catch (const DataError& error) {
+    answers.failure = error.what();
+  }
+  return answers;
 }
 
 CommandLine model_line(const char* usage, const char* explanation) {
@@ -215,7 +265,7 @@ ExitCode model_command(CommandLine line, const Words& words, LineWork work) {
   cluster::Session session(cluster::SessionOptions{});
   return collectively(session, [&] {
     const auto loaded = load(session, (*values)["model"].as<std::string>());
-    map_lines(session.world(), [&](auto lines) { return work(loaded, lines); });
+    map_lines(session.world(), [&](auto lines) { return Answers{work(loaded, lines), ""}; });
     return ExitCode::done;
   });
 }
@@ -237,11 +287,8 @@ ExitCode tokenize_command(const Words& words) {
     std::optional<model::Tokenizer> tokenizer;
     cluster::agree(session.world(),
                    [&] { tokenizer = model::Tokenizer::from_file(path / "tokenizer.json"); });
-    map_lines(session.world(), [&](std::span<const std::string> lines) {
-      Lines answers;
-      for (const auto& text : lines) answers.push_back(ids_line(tokenizer->encode(text, special)));
-      return answers;
-    });
+    map_lines(session.world(),
+              [&](auto lines) { return tokenize_lines(*tokenizer, special, lines); });
     return ExitCode::done;
   });
 }

@@ -48,6 +48,13 @@ ExitCode dispatch(const quench::pipeline::Words& words) {
   throw quench::ConfigError("unknown command '" + words[0] + "'; quench --help lists them");
 }
 
+// A table that a full disk or a closed pipe cut short shall not be taken for whole.
+void flush_output() {
+  std::cout.flush();
+  if (!std::cout || std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw quench::DataError("standard output cannot be written");
+}
+
 // What is wrong with the words, or with how the ranks were started, every rank sees: the first one
 // tells. Other errors that get here may be this rank's alone.
 bool is_told_by_another(const quench::Error& error) {
@@ -72,7 +79,9 @@ int main(int argc, char** argv) {
   wait_without_spinning(argv);
   quench::cluster::start_log();
   try {
-    return static_cast<int>(dispatch({argv + 1, argv + argc}));
+    const auto code = dispatch({argv + 1, argv + argc});
+    flush_output();
+    return static_cast<int>(code);
   } catch (const quench::Error& error) {
     if (is_told_by_another(error)) {
       // A launcher ends the others as soon as one has left: the one that tells needs its time.

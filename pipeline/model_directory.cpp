@@ -31,8 +31,19 @@ ModelDirectory open_model(const std::filesystem::path& path) {
   model::check_tensors(config, checkpoint);
   auto tokenizer = model::Tokenizer::from_file(path / "tokenizer.json");
   check_vocabulary(path, config, tokenizer);
-  auto chat = model::ChatTemplate::detect(path, tokenizer);
-  return {path, std::move(config), std::move(checkpoint), std::move(tokenizer), std::move(chat)};
+  std::optional<model::ChatTemplate> chat;
+  std::string chat_problem;
+  try {
+    chat = model::ChatTemplate::detect(path, tokenizer);
+  } catch (const model::UnsupportedTemplate& error) {
+    chat_problem = error.what();
+  }
+  return {path,
+          std::move(config),
+          std::move(checkpoint),
+          std::move(tokenizer),
+          std::move(chat),
+          std::move(chat_problem)};
 }
 
 std::map<std::string, std::string> hash_model_files(cluster::Communicator& world,
@@ -42,7 +53,8 @@ std::map<std::string, std::string> hash_model_files(cluster::Communicator& world
     if (world.rank() != 0) return;
     std::set<std::filesystem::path> files = {model.path / "config.json",
                                              model.path / "tokenizer.json"};
-    for (const auto& name : {"generation_config.json", "tokenizer_config.json"}) {
+    for (const auto& name :
+         {"generation_config.json", "tokenizer_config.json", "chat_template.jinja"}) {
       if (std::filesystem::exists(model.path / name)) files.insert(model.path / name);
     }
     for (const auto& [name, entry] : model.checkpoint.entries()) files.insert(entry.file);

@@ -20,6 +20,7 @@ struct ModelDirectory {
   model::Checkpoint checkpoint;
   model::Tokenizer tokenizer;
   std::optional<model::ChatTemplate> chat;
+  std::string chat_problem;  // why a template that is there is not used; else empty
 };
 
 // Local. Throws DataError or ConfigError with everything that is wrong: config, tensors, tokenizer,

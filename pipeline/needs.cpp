@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "stages/activations/cost.hpp"
+#include "stages/dictionary/half_product.hpp"
+#include "stages/factorisation/kept.hpp"
 
 namespace quench::pipeline {
 
@@ -41,9 +43,21 @@ ActivationNeeds activation_needs(const Configuration& configuration,
   return needs;
 }
 
+dictionary::FitShape fit_shape(const Configuration& configuration, const model::ModelConfig& model,
+                               std::int64_t tokens, int ranks) {
+  const auto& options = configuration.dictionary;
+  return {.rows = tokens,
+          .width = model.width,
+          .rank = options.rank,
+          .kept = kept_per_feature(tokens, options.density),
+          .ranks = options.scope == "concept" ? 1 : ranks,
+          .product_speed =
+              model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
+}
+
 model::MemoryEstimate memory_needs(const Configuration& configuration,
-                                   const model::ModelConfig& model,
-                                   const std::vector<corpus::ConceptEntry>& concepts,
+                                   const model::ModelConfig& model, const model::ModelConfig* judge,
+                                   int ranks, const std::vector<corpus::ConceptEntry>& concepts,
                                    const corpus::SharedText& shared) {
   const auto& relearning = configuration.relearning;
   const auto activations = activation_needs(configuration, model, concepts, shared);
@@ -53,10 +67,22 @@ model::MemoryEstimate memory_needs(const Configuration& configuration,
   auto estimate =
       model::estimate_memory(model, batch_tokens, relearning.enabled ? relearning.max_length : 0,
                              dictionary_rows, configuration.dictionary.rank);
+  if (configuration.dictionary.scope != "concept") {
+    const auto shape = fit_shape(configuration, model, model.vocab, ranks);
+    const auto form = dictionary::choose_form(shape, dictionary::form_of(configuration.dictionary));
+    estimate.factorisation =
+        static_cast<std::int64_t>(dictionary::predict(shape, form).resident_bytes);
+  }
   if (activations.fits > 0)
     estimate.factorisation =
         std::max(estimate.factorisation,
                  estimate.activations + static_cast<std::int64_t>(activations.bytes));
+  if (judge != nullptr) {
+    const auto asked =
+        model::estimate_memory(*judge, batch_tokens, 0, 0, configuration.dictionary.rank);
+    estimate.weights += asked.weights;
+    estimate.activations = std::max(estimate.activations, asked.activations);
+  }
   return estimate;
 }
 

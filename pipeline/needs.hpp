@@ -7,6 +7,7 @@
 #include "model/memory.hpp"
 #include "pipeline/configuration.hpp"
 #include "stages/corpus/catalog.hpp"
+#include "stages/dictionary/cost_model.hpp"
 
 // What a run will need, from configuration, catalog and model configuration alone.
 namespace quench::pipeline {
@@ -25,10 +26,15 @@ ActivationNeeds activation_needs(const Configuration& configuration,
                                  const std::vector<corpus::ConceptEntry>& concepts,
                                  const corpus::SharedText& shared);
 
-// Throws as activation_needs().
+// One factorisation of stage dictionary, of so many tokens, shared by `ranks` where it is joint.
+dictionary::FitShape fit_shape(const Configuration& configuration, const model::ModelConfig& model,
+                               std::int64_t tokens, int ranks);
+
+// `ranks`: of the whole run. `judge`: the model that answers the judge's questions beside `model`;
+// null: none. Throws as activation_needs().
 model::MemoryEstimate memory_needs(const Configuration& configuration,
-                                   const model::ModelConfig& model,
-                                   const std::vector<corpus::ConceptEntry>& concepts,
+                                   const model::ModelConfig& model, const model::ModelConfig* judge,
+                                   int ranks, const std::vector<corpus::ConceptEntry>& concepts,
                                    const corpus::SharedText& shared);
 
 }  // namespace quench::pipeline

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "cluster/progress.hpp"
 #include "pipeline/command_line.hpp"
@@ -15,7 +17,6 @@
 #include "stages/corpus/catalog.hpp"
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/factorise.hpp"
-#include "stages/dictionary/half_product.hpp"
 
 namespace quench::pipeline {
 
@@ -34,10 +35,14 @@ struct Work {
   double training_tokens = 0;  // forward and backward
 };
 
-std::int64_t attacked(const Configuration& c, std::int64_t concepts) {
+std::int64_t attacked(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts) {
   const auto& r = c.relearning;
   if (!r.enabled) return 0;
-  std::int64_t count = r.concepts.empty() ? concepts : std::ssize(r.concepts);
+  std::int64_t count = std::ranges::count_if(concepts, [&](const auto& entry) {
+    const bool named =
+        r.concepts.empty() || std::ranges::find(r.concepts, entry.name) != r.concepts.end();
+    return named && entry.paragraphs > 0;
+  });
   if (r.max_concepts > 0) count = std::min(count, r.max_concepts);
   return count * r.seeds * (r.control ? 2 : 1);
 }
@@ -52,7 +57,7 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
     paragraphs += static_cast<double>(entry.paragraphs);
   }
   work.cells = work.concepts * erasure::most_cells(c.erasure);
-  work.attacks = attacked(c, work.concepts);
+  work.attacks = attacked(c, concepts);
   const double own = static_cast<double>(work.questions) * question_tokens;
   const double answers =
       static_cast<double>(std::ssize(shared.instructions)) *
@@ -87,33 +92,60 @@ double parameters_of(const model::Checkpoint& checkpoint) {
   return count;
 }
 
-// Different tokens of a concept's sentences and the neutral text together, for estimates.
-constexpr std::int64_t concept_tokens = 5000;
+// Different tokens of texts, added to a set.
+void add_tokens(const model::Tokenizer& tokenizer, const std::vector<std::string>& texts,
+                std::set<std::int32_t>& to) {
+  for (const auto& text : texts) {
+    const auto ids = tokenizer.encode(text);
+    to.insert(ids.begin(), ids.end());
+  }
+}
+
+// Tokens of a mean factorisation: those of the vocabulary; of a concept's and the neutral
+// sentences; or of the whole catalog. Some concepts are read, evenly spread; how the tokens of the
+// others add up is told by the power law of Heaps.
+std::int64_t tokens_of(const Configuration& c, const ModelDirectory& model,
+                       const std::vector<corpus::ConceptEntry>& concepts,
+                       const corpus::SharedText& shared) {
+  constexpr std::int64_t most_read = 8;
+  const auto vocab = model.config.vocab;
+  if (c.dictionary.scope == "vocabulary") return vocab;
+  std::set<std::int32_t> neutral;
+  add_tokens(model.tokenizer, shared.neutral, neutral);
+  auto all = neutral;
+  const auto read = std::min(most_read, std::ssize(concepts));
+  double each = 0;
+  for (std::int64_t i = 0; i < read; ++i) {
+    const auto& entry = concepts[static_cast<std::size_t>(i * std::ssize(concepts) / read)];
+    const auto sentences = corpus::read_concept(c.run.catalog, entry).sentences;
+    auto own = neutral;
+    add_tokens(model.tokenizer, sentences, own);
+    each += static_cast<double>(own.size()) / static_cast<double>(read);
+    all.insert(own.begin(), own.end());
+  }
+  if (c.dictionary.scope == "concept") return std::llround(each);
+  const auto common = static_cast<double>(neutral.size());
+  const double one = std::max(1.0, each - common);
+  const double several = std::max(one, static_cast<double>(all.size()) - common);
+  const double power =
+      read > 1 ? std::log(several / one) / std::log(static_cast<double>(read)) : 1.0;
+  const double others = static_cast<double>(std::ssize(concepts)) / static_cast<double>(read);
+  return std::min<std::int64_t>(vocab, std::llround(common + several * std::pow(others, power)));
+}
 
 // The factorisations, by the cost model that the solver chooses with.
-json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
+json dictionary_plan(const Configuration& c, const model::ModelConfig& config, std::int64_t tokens,
                      std::int64_t concepts, double gflops, int ranks) {
-  const bool joint = c.dictionary.scope != "concept";
-  const auto rows =
-      c.dictionary.scope == "vocabulary"
-          ? config.vocab
-          : std::min<std::int64_t>(config.vocab, joint ? concept_tokens * 4 : concept_tokens);
-  const dictionary::FitShape shape{
-      rows,
-      config.width,
-      c.dictionary.rank,
-      kept_per_feature(rows, c.dictionary.density),
-      joint ? ranks : 1,
-      config.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
+  const auto shape = fit_shape(c, config, tokens, ranks);
   dictionary::Machine machine;
   machine.product_rate = gflops * 1e9;
-  const auto form = dictionary::choose_form(shape, c.dictionary.form, machine);
+  const auto form = dictionary::choose_form(shape, dictionary::form_of(c.dictionary), machine);
   const auto cost = dictionary::predict(shape, form, machine);
-  const double fits = joint ? 1 : static_cast<double>(concepts);
+  const double fits = c.dictionary.scope == "concept" ? static_cast<double>(concepts) : 1;
   return {
       {"scope", c.dictionary.scope},
       {"factorisations", fits},
-      {"rows", rows},
+      {"rows", tokens},
       {"form", dictionary::name_of(form)},
       {"ranks_a_factorisation", shape.ranks},
       {"flops_an_iteration", cost.flops},
@@ -126,16 +158,21 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config,
 
 json plan_of(const Configuration& c, double gflops, int ranks) {
   const auto model = open_model(c.run.model);
+  std::optional<ModelDirectory> judge;
+  if (c.selection.method == "judge" && !c.judge.model.empty()) judge = open_model(c.judge.model);
   const auto concepts = corpus::choose_concepts(corpus::index_catalog(c.run.catalog), c.corpus);
   const auto shared = corpus::read_shared(c.run.catalog);
   const auto activations = activation_needs(c, model.config, concepts, shared);
   auto work = work_of(c, concepts, shared);
   work.forward_tokens += activations.forward_tokens;
-  const auto memory = memory_needs(c, model.config, concepts, shared);
+  const auto memory =
+      memory_needs(c, model.config, judge ? &judge->config : nullptr, ranks, concepts, shared);
   // A multiplication and an addition a parameter and token; backward costs twice the forward.
   const double flops =
       2 * parameters_of(model.checkpoint) * (work.forward_tokens + 3 * work.training_tokens) +
       activations.flops;
+  const auto dictionary = dictionary_plan(c, model.config, tokens_of(c, model, concepts, shared),
+                                          work.concepts, gflops, ranks);
   return {
       {"concepts", work.concepts},
       {"questions", work.questions},
@@ -147,8 +184,8 @@ json plan_of(const Configuration& c, double gflops, int ranks) {
       {"bytes_a_node_shared", memory.weights},
       {"bytes_a_rank", memory.total(1) - memory.weights},
       {"bytes_available_here", model::available_memory()},
-      {"dictionary", dictionary_plan(c, model.config, work.concepts, gflops, ranks)},
-      {"rank_hours", flops / (gflops * 1e9) / 3600},
+      {"dictionary", dictionary},
+      {"rank_hours", flops / (gflops * 1e9) / 3600 + dictionary.at("rank_hours").get<double>()},
       {"assumed_gflops_a_rank", gflops},
       {"suggested_ranks", std::max<std::int64_t>(1, std::min(work.concepts, std::int64_t(64)))}};
 }
@@ -197,15 +234,22 @@ ExitCode plan_command(const Words& words) {
       {},
       {}};
   add_configuration_options(line.options);
-  line.options.add_options()("json", "as JSON")("gflops", po::value<double>()->default_value(100),
-                                                "float32 rate of one rank, GFLOP/s")(
-      "ranks", po::value<int>()->default_value(1), "ranks that share a joint dictionary");
+  line.options.add_options()("json", "as JSON")(
+      "gflops", po::value<double>()->default_value(dictionary::Machine{}.product_rate / 1e9),
+      "float32 rate of one rank, GFLOP/s")("ranks", po::value<int>()->default_value(1),
+                                           "ranks that share a joint dictionary");
   const auto values = line.parse(words);
   if (!values) return ExitCode::done;
   Configuration configuration;
   read_configuration(configuration, *values);
-  const auto plan = plan_of(configuration, (*values)["gflops"].as<double>(),
-                            std::max(1, (*values)["ranks"].as<int>()));
+  const auto gflops = (*values)["gflops"].as<double>();
+  const auto ranks = (*values)["ranks"].as<int>();
+  Problems problems;
+  if (!(gflops > 0) || !std::isfinite(gflops))
+    problems.add("--gflops", "a rate above 0 is expected");
+  if (ranks < 1) problems.add("--ranks", "1 or more are expected");
+  problems.throw_if_any<ConfigError>("quench plan:");
+  const auto plan = plan_of(configuration, gflops, ranks);
   if (values->contains("json")) {
     std::cout << plan.dump(2) << "\n";
   } else {

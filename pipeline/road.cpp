@@ -106,7 +106,11 @@ void Road::make_dictionary() {
     in.width = embedding.size(1);
     in.scale = model_->config.embedding_scale;
     in.embedding_hash = hashes_.model;
+    const auto& known = inputs_.identity.inputs;
+    if (const auto file = known.find("dictionary/initial"); file != known.end())
+      in.initial_hash = file->second;
     in.inputs_hash = hashes_.dictionary;
+    in.name = [&](std::int64_t c) { return corpus_->name(c); };
     in.run_id = directory_.run_id();
     dictionary::run(in, configuration_.dictionary, context_);
   });
@@ -129,6 +133,7 @@ void Road::factorise_activations() {
     in.model = &model_->base;
     in.model_hash = hashes_.model;
     in.inputs_hash = hashes_.activations;
+    in.name = [&](std::int64_t c) { return corpus_->name(c); };
     in.run_id = directory_.run_id();
     activations::run(in, configuration_.activations, context_);
   });
@@ -285,13 +290,16 @@ std::vector<std::int64_t> Road::attacked(const erasure::Edits& edits) const {
   const auto& options = configuration_.relearning;
   std::vector<std::int64_t> list;
   for (std::int64_t c = 0; c < corpus_->concepts(); ++c) {
+    if (options.max_concepts > 0 && std::ssize(list) == options.max_concepts) break;
     const bool named =
         options.concepts.empty() || std::find(options.concepts.begin(), options.concepts.end(),
                                               corpus_->name(c)) != options.concepts.end();
-    if (named && edits.strength(c) > 0) list.push_back(c);
-  }
-  if (options.max_concepts > 0 && std::ssize(list) > options.max_concepts) {
-    list.resize(options.max_concepts);
+    if (!named || edits.strength(c) <= 0) continue;
+    if (corpus_->paragraph_count(c) > 0)
+      list.push_back(c);
+    else if (context_.is_root())
+      cluster::log_warning("relearning: '" + corpus_->name(c) +
+                           "' has no paragraphs to relearn from and is not attacked");
   }
   return list;
 }
@@ -358,7 +366,8 @@ void Road::judge() {
                                       .tokenizer = &inputs_.model.tokenizer,
                                       .baseline = &*baseline_,
                                       .inputs_hash = hashes_.evaluation,
-                                      .run_id = directory_.run_id()},
+                                      .run_id = directory_.run_id(),
+                                      .judge = configuration_.judge.name},
                                      configuration_.evaluation, context_);
 }
 

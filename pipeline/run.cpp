@@ -60,6 +60,16 @@ void note_early_end(RunDirectory& directory, cluster::Session& session, const Er
   }
 }
 
+// Collective.
+void keep_timers(RunDirectory& directory, cluster::Session& session,
+                 const cluster::Timers& timers) {
+  try {
+    directory.save_timers(session, timers);
+  } catch (const DataError&) {
+    cluster::log_warning("timings.json could not be brought up to date");
+  }
+}
+
 }  // namespace
 
 ExitCode run(cluster::Session& session, const Configuration& configuration,
@@ -69,7 +79,6 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
   warn_about_idle_cores(session, root);
   take_device(session, configuration.run.device);
   const auto inputs = open_inputs(session, configuration);
-  check_memory(session, configuration, inputs);
 
   cluster::StopFlag stop;
   if (configuration.run.time_limit > 0) {
@@ -102,6 +111,7 @@ ExitCode run(cluster::Session& session, const Configuration& configuration,
     }
     return road.failures() == 0 ? ExitCode::done : ExitCode::some_failed;
   } catch (const Error& error) {
+    if (error.agreed()) keep_timers(directory, session, timers);
     note_early_end(directory, session, error);
     throw;
   }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
+#include "cluster/log.hpp"
 #include "pipeline/version.hpp"
 
 namespace quench::pipeline {
@@ -27,17 +29,6 @@ std::string utc_now() {
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text;
-}
-
-json read_manifest(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  if (!stream) return {};
-  try {
-    return json::parse(stream);
-  } catch (const json::exception& error) {
-    throw DataError(file.string() + ": " + error.what() +
-                    "; move the run directory away, or restore the file");
-  }
 }
 
 // Every key on which the two maps differ, with both values.
@@ -56,6 +47,31 @@ void compare(const std::map<std::string, std::string>& before,
     const auto is = value_of(now, key);
     if (was != is) problems.add(key, "was '" + was + "', is now '" + is + "'");
   }
+}
+
+void refuse_changes(const json& manifest, const std::filesystem::path& path,
+                    const RunIdentity& identity) {
+  Problems problems;
+  compare(manifest.at("configuration"), identity.configuration, problems);
+  compare(manifest.at("inputs"), identity.inputs, problems);
+  problems.throw_if_any<ConfigError>(
+      path.string() + ": belongs to a run with another configuration or other inputs" +
+      " (take another run.directory, or --accept-changes to recompute what depends on them):");
+}
+
+// What is wrong with a manifest; empty: nothing.
+std::string fault_of(const json& manifest) {
+  if (!manifest.is_object()) return "is no object";
+  const auto is_texts = [](const json& map) {
+    return map.is_object() &&
+           std::ranges::all_of(map, [](const json& value) { return value.is_string(); });
+  };
+  const auto value = [&](const char* key) { return manifest.value(key, json()); };
+  if (!value("run_id").is_string()) return "run_id is no text, or missing";
+  for (const char* key : {"configuration", "inputs"})
+    if (!is_texts(value(key))) return std::string(key) + " is no object of texts, or missing";
+  if (!value("starts").is_array()) return "starts is no list, or missing";
+  return "";
 }
 
 json slurm_environment() {
@@ -83,24 +99,25 @@ json describe_start(cluster::Session& session, const std::string& command, bool 
 }
 
 json open_manifest(const std::filesystem::path& path, const RunIdentity& identity,
-                   bool accept_changes) {
+                   bool accept_changes, cluster::FileLock& lock) {
   std::error_code code;
   std::filesystem::create_directories(path, code);
   if (code) {
     throw DataError(path.string() + ": cannot make the run directory: " + code.message());
   }
-  json manifest = read_manifest(path / "manifest.json");
-  if (manifest.is_null()) {
+  lock = cluster::FileLock(path / "lock");
+  if (!lock.held())
+    throw ConfigError(path.string() +
+                      ": another run is at work here; wait for its end, or take "
+                      "another run.directory");
+  json manifest;
+  if (auto before = read_manifest(path / "manifest.json")) {
+    manifest = std::move(*before);
+    if (!accept_changes) refuse_changes(manifest, path, identity);
+  } else {
     manifest = {{"run_id", cluster::sha256(path.string() + utc_now()).substr(0, 16)},
                 {"created", utc_now()},
                 {"starts", json::array()}};
-  } else if (!accept_changes) {
-    Problems problems;
-    compare(manifest.at("configuration"), identity.configuration, problems);
-    compare(manifest.at("inputs"), identity.inputs, problems);
-    problems.throw_if_any<ConfigError>(
-        path.string() + ": belongs to a run with another configuration or other inputs" +
-        " (take another run.directory, or --accept-changes to recompute what depends on them):");
   }
   manifest["configuration"] = identity.configuration;
   manifest["inputs"] = identity.inputs;
@@ -113,7 +130,12 @@ void add_to_timings(const std::filesystem::path& file,
                     const std::vector<cluster::TimerSummary>& summaries) {
   std::map<std::string, json> rows;
   if (std::ifstream stream(file); stream) {
-    for (const auto& row : json::parse(stream, nullptr, false)) rows[row.at("name")] = row;
+    try {
+      for (const auto& row : json::parse(stream)) rows[row.at("name")] = row;
+    } catch (const json::exception&) {
+      cluster::log_warning(file.string() + ": is damaged; timings begin anew");
+      rows.clear();
+    }
   }
   for (const auto& timer : summaries) {
     auto& row = rows[timer.name];
@@ -143,6 +165,20 @@ bool decides_results(const std::string& key) {
   return !free.contains(key) && !key.starts_with("report.");
 }
 
+std::optional<json> read_manifest(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  if (!stream) return std::nullopt;
+  constexpr auto remedy = "; move the run directory away, or restore the file";
+  try {
+    auto manifest = json::parse(stream);
+    if (const auto fault = fault_of(manifest); !fault.empty())
+      throw DataError(file.string() + ": is no manifest of a run: " + fault + remedy);
+    return manifest;
+  } catch (const json::exception& error) {
+    throw DataError(file.string() + ": " + error.what() + remedy);
+  }
+}
+
 void write_atomically(const std::filesystem::path& path, const std::string& text) {
   const auto partial = path.string() + ".partial";
   const auto fail = [&](const char* what) {
@@ -166,7 +202,7 @@ RunDirectory::RunDirectory(cluster::Session& session, std::filesystem::path path
   auto& world = session.world();
   cluster::agree(world, [&] {
     if (world.rank() != 0) return;
-    manifest_ = open_manifest(path_, identity, accept_changes);
+    manifest_ = open_manifest(path_, identity, accept_changes, lock_);
     manifest_["starts"].push_back(describe_start(session, command, accept_changes));
     manifest_["outcome"] = "running";
     write_atomically(path_ / "manifest.json", manifest_.dump(2) + "\n");

@@ -3,10 +3,12 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 
 #include "cluster/communicator.hpp"
+#include "cluster/file_lock.hpp"
 #include "cluster/session.hpp"
 #include "cluster/timers.hpp"
 
@@ -26,7 +28,7 @@ class RunDirectory {
  public:
   // Makes the directory or opens it again. Collective. Throws on all ranks: ConfigError naming
   // every key whose value differs from the manifest's (unless `accept_changes`, which is recorded),
-  // DataError when it cannot be written.
+  // or when another run is at work in it; DataError when it cannot be written.
   RunDirectory(cluster::Session& session, std::filesystem::path path, const RunIdentity& identity,
                const std::string& command, bool accept_changes);
 
@@ -42,11 +44,15 @@ class RunDirectory {
  private:
   std::filesystem::path path_;
   std::string run_id_;
+  cluster::FileLock lock_;  // rank 0's
   nlohmann::json manifest_;
 };
 
 // Options that may change between starts of one run: where and how it is computed, not what.
 bool decides_results(const std::string& key);
+
+// The manifest of a run; nothing where there is no such file. Throws DataError for a damaged one.
+std::optional<nlohmann::json> read_manifest(const std::filesystem::path& file);
 
 // Writes text to a file beside `path` and renames it; throws DataError naming the path.
 void write_atomically(const std::filesystem::path& path, const std::string& text);

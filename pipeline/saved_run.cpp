@@ -11,6 +11,7 @@
 #include "cluster/log.hpp"
 #include "cluster/store.hpp"
 #include "pipeline/embedding_rows.hpp"
+#include "pipeline/run_directory.hpp"
 #include "stages/activations/activations.hpp"
 #include "stages/dictionary/dictionary.hpp"
 #include "stages/evaluation/evaluation.hpp"
@@ -61,6 +62,15 @@ bool is_complete(const std::filesystem::path& file, const std::string& stage, st
   }
 }
 
+// "a, b, c", or the first of them and how many more there are.
+std::string list_of(const std::vector<std::string>& items, std::size_t most) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(items.size(), most); ++i)
+    text += (i == 0 ? "" : ", ") + items[i];
+  if (items.size() > most) text += " and " + std::to_string(items.size() - most) + " more";
+  return text;
+}
+
 // Stages that a configuration may do without.
 bool is_off(const SavedRun& run, const std::string& stage) {
   const auto value = [&](const char* key) {
@@ -87,16 +97,9 @@ void check_unchanged(const ModelDirectory& model, const nlohmann::json& inputs) 
 
 SavedRun::SavedRun(std::filesystem::path directory) : directory_(std::move(directory)) {
   const auto file = directory_ / "manifest.json";
-  std::ifstream stream(file);
-  if (!stream) throw DataError(directory_.string() + ": holds no run (no manifest.json)");
-  try {
-    manifest_ = nlohmann::json::parse(stream);
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(file.string() + ": " + error.what());
-  }
-  for (const char* key : {"run_id", "configuration", "inputs"})
-    if (!manifest_.is_object() || !manifest_.contains(key))
-      throw DataError(file.string() + ": is no manifest of a run: " + key + " is missing");
+  auto manifest = read_manifest(file);
+  if (!manifest) throw DataError(directory_.string() + ": holds no run (no manifest.json)");
+  manifest_ = std::move(*manifest);
 }
 
 std::filesystem::path SavedRun::model_directory() const {
@@ -142,17 +145,23 @@ std::optional<std::set<std::string>> SavedRun::sensitive() const {
 }
 
 std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& name) {
-  std::string known;
+  constexpr std::size_t most_named = 20;
+  std::vector<std::string> names, called;
+  std::int64_t found = -1;
   for (std::int64_t c = 0; c < corpus.concepts(); ++c) {
-    const auto& aliases = corpus.aliases(c);
-    if (corpus.name(c) == name ||
-        std::find(aliases.begin(), aliases.end(), name) != aliases.end()) {
-      return c;
-    }
-    if (c < 20) known += (c == 0 ? "" : ", ") + corpus.name(c);
+    if (corpus.name(c) == name) return c;  // before any alias
+    names.push_back(corpus.name(c));
+    if (std::ranges::find(corpus.aliases(c), name) == corpus.aliases(c).end()) continue;
+    called.push_back(corpus.name(c));
+    found = c;
   }
-  throw ConfigError("no concept '" + name + "' in this run; it has " + known +
-                    (corpus.concepts() > 20 ? ", ..." : ""));
+  if (called.size() > 1)
+    throw ConfigError("'" + name + "' is an alias of several concepts, name one of them: " +
+                      list_of(called, most_named));
+  if (called.empty())
+    throw ConfigError("no concept '" + name + "' in this run; it has " +
+                      list_of(names, most_named));
+  return found;
 }
 
 ErasedModel SavedRun::erase(const std::vector<std::string>& concepts) const {
@@ -164,16 +173,16 @@ ErasedModel SavedRun::erase(const std::vector<std::string>& concepts) const {
     std::iota(chosen.begin(), chosen.end(), 0);
   } else {
     for (const auto& name : concepts) chosen.push_back(find(corpus, name));
-    std::sort(chosen.begin(), chosen.end());
+    std::ranges::sort(chosen);
+    chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
   }
   nlohmann::json names = nlohmann::json::array();
-  std::string untouched;
+  std::vector<std::string> untouched;
   for (const auto c : chosen) {
     names.push_back(corpus.name(c));
-    if (edits.strength(c) == 0)
-      untouched += (untouched.empty() ? "" : ", ") + corpus.name(c) + " (" + edits.status(c) + ")";
+    if (edits.strength(c) == 0) untouched.push_back(corpus.name(c) + " (" + edits.status(c) + ")");
   }
-  if (!untouched.empty()) cluster::log_warning("the run has no edit of " + untouched);
+  if (!untouched.empty()) cluster::log_warning("the run has no edit of " + list_of(untouched, 10));
   auto model = open_model(model_directory());
   check_unchanged(model, manifest_.at("inputs"));
   auto overlay = overlay_from_file(model, edits.joint(chosen));

@@ -12,6 +12,9 @@ enum BankOf : std::size_t { general, own, similar, instructions };
 constexpr std::array<BankOf, 4> all_banks{general, own, similar, instructions};
 
 erasure::CellScores to_cell(const evaluation::Scores& scores) {
+  std::vector<double> figures;
+  for (const auto& estimate : scores.figures) figures.push_back(estimate.value);
+  const auto parts = evaluation::coherence_parts(figures);
   return {.efficacy = scores["efficacy"].value,
           .specificity = scores["specificity"].value,
           .coherence = scores["coherence"].value,
@@ -20,7 +23,9 @@ erasure::CellScores to_cell(const evaluation::Scores& scores) {
           .similar_left = scores["similar_left"].value,
           .harmonic = scores["harmonic_all"].value,
           .reused = scores.reused,
-          .measured = scores.measured};
+          .measured = scores.measured,
+          .fluency = parts.fluency,
+          .variety = parts.variety};
 }
 
 // Resamples that a cell's standard error is of: known to a twentieth of itself.
@@ -37,7 +42,8 @@ std::vector<double> draws_of(const evaluation::Sample& sample) {
 // A cell that ended at a gate, `own` or before: what was not measured must not look like a figure.
 erasure::CellScores to_ended_cell(const evaluation::Scores& so_far) {
   auto cell = to_cell(so_far);
-  cell.specificity = cell.coherence = std::numeric_limits<double>::quiet_NaN();
+  cell.specificity = cell.coherence = cell.fluency = cell.variety =
+      std::numeric_limits<double>::quiet_NaN();
   cell.harmonic = 0;
   return cell;
 }

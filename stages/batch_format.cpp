@@ -1,8 +1,12 @@
 #include "stages/batch_format.hpp"
 
+#include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
+
+#include "cluster/log.hpp"
 
 namespace quench {
 
@@ -24,6 +28,16 @@ std::optional<std::string> content_of(const json& line) {
   } catch (const json::exception&) {
     return {};
   }
+}
+
+// Empty for what cannot be read as a file.
+std::string text_of(const std::filesystem::path& file) {
+  std::error_code code;
+  if (std::filesystem::is_directory(file, code)) return {};
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  if (stream) text << stream.rdbuf();
+  return text.str();
 }
 
 }  // namespace
@@ -74,6 +88,20 @@ BatchAnswers parse_batch_answers(const std::string& text) {
       ++answers.malformed;
   }
   return answers;
+}
+
+std::string read_batch_answers(const std::filesystem::path& file,
+                               const std::vector<std::string>& ids, const std::string& questions) {
+  auto text = text_of(file);
+  const auto answers = parse_batch_answers(text);
+  const bool of_these =
+      std::ranges::any_of(ids, [&](const auto& id) { return answers.contents.contains(id); });
+  if (of_these) return text;
+  std::error_code code;
+  if (std::filesystem::exists(file, code))
+    cluster::log_warning("judge: " + file.string() + " answers none of the questions of " +
+                         questions + "; it is left aside");
+  return {};
 }
 
 }  // namespace quench

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 // Questions to a language model and its answers as JSON Lines in the OpenAI batch format, which
 // vLLM's run-batch and the hosted services read and write. Local.
@@ -21,5 +23,11 @@ struct BatchAnswers {
   std::int64_t malformed = 0;
 };
 BatchAnswers parse_batch_answers(const std::string& text);
+
+// The text of an answers' file that answers at least one of the questions of these ids; else empty,
+// with a warning where there is something of that name: an empty or foreign file, a directory.
+// `questions` says which questions in the warning.
+std::string read_batch_answers(const std::filesystem::path& file,
+                               const std::vector<std::string>& ids, const std::string& questions);
 
 }  // namespace quench

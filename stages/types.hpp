@@ -29,6 +29,7 @@ struct Probe {
   std::vector<std::int32_t> context;  // prompt; for text: its first token
   std::vector<std::vector<std::int32_t>> continuations;  // options, letters, or the rest of a text
   std::vector<std::string> accepted;                     // open: answers that count as right
+  std::string asked;  // open, instruction: the question or instruction alone, as the catalog has it
 };
 
 // What one model said to one probe; its task knows what the values are.

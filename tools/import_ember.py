@@ -10,6 +10,7 @@ alpaca_{train,test}_indices.json. OUT gets concepts.jsonl, neutral.jsonl, genera
 import argparse
 import ast
 import csv
+import io
 import json
 import os
 import pathlib
@@ -24,13 +25,19 @@ class SourceError(Exception):
     """The source cannot be imported; the message says file, place and remedy."""
 
 
-def read_json(path):
+def read_text(path):
+    """The file's text with its own line ends."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise SourceError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
+
+
+def read_json(path):
+    try:
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise SourceError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
 
@@ -124,14 +131,22 @@ def read_rows(path):
             import pyarrow.parquet
         except ImportError:
             raise SourceError(f"{path}: reading Parquet needs pyarrow (pip install pyarrow), or give JSON or CSV") from None
-        return pyarrow.parquet.read_table(path).to_pylist()
+        try:
+            return pyarrow.parquet.read_table(path).to_pylist()
+        except pyarrow.lib.ArrowException as error:
+            raise SourceError(f"{path}: not Parquet: {error}") from None
     if path.suffix == ".csv":
-        with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        except csv.Error as error:
+            raise SourceError(f"{path}: not CSV: {error}") from None
     if path.suffix != ".jsonl":
         return read_json(path)
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Not splitlines(): JSON texts may hold U+2028 and other line breaks of Unicode as they are.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:

@@ -60,6 +60,14 @@ class Matcher {
       found = match(code, text, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
     }
     if (found == PCRE2_ERROR_NOMATCH) return std::nullopt;
+    // The patterns are the model's; one that backtracks without end is no bug of ours.
+    if (found == PCRE2_ERROR_MATCHLIMIT || found == PCRE2_ERROR_DEPTHLIMIT ||
+        found == PCRE2_ERROR_HEAPLIMIT) {
+      throw DataError(
+          "text to tokenize: a pattern of the tokenizer.json takes too many steps on " +
+          std::to_string(text.size()) + " bytes of text (" + message_of(found) +
+          "); its expressions need ones that backtrack less, or the text shorter lines");
+    }
     if (found < 0) throw InternalError("pcre2_match: " + message_of(found));
     const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(data_.get());
     return Span{offsets[0], offsets[1]};

@@ -154,9 +154,11 @@ std::vector<cluster::Task> Stage::make_tasks() {
   for (std::int64_t i = 0; i < inputs_.concepts * std::ssize(layers_); ++i) {
     const auto c = concept_of(i);
     const std::string key(all_keys.values.data() + c * key_length, key_length);
-    tasks.push_back({cluster::Sha256().field(key).field(std::to_string(layer_of(i))).hex(),
-                     static_cast<double>(all_positions.values[c]) *
-                         static_cast<double>(inputs_.model->config().mlp_width)});
+    tasks.push_back(
+        {cluster::Sha256().field(key).field(std::to_string(layer_of(i))).hex(),
+         static_cast<double>(all_positions.values[c]) *
+             static_cast<double>(inputs_.model->config().mlp_width),
+         inputs_.name ? "'" + inputs_.name(c) + "', layer " + std::to_string(layer_of(i)) : ""});
   }
   return tasks;
 }

@@ -38,6 +38,7 @@ struct Inputs {
   const model::Transformer* model = nullptr;
   std::string model_hash;  // identity of the model
   std::string inputs_hash, run_id;
+  std::function<std::string(std::int64_t)> name;  // of concept c, for messages; empty: none
 };
 
 // Reads activations.h5.

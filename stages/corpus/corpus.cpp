@@ -5,6 +5,7 @@
 
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
+#include "cluster/log.hpp"
 #include "stages/corpus/corpus_file.hpp"
 #include "stages/corpus/pieces.hpp"
 
@@ -23,10 +24,10 @@ std::vector<cluster::Task> make_tasks(const Inputs& inputs, const PieceMaker& ma
   };
   std::vector<cluster::Task> tasks;
   for (const auto& entry : inputs.concepts)
-    tasks.push_back({key(entry.hash), static_cast<double>(entry.bytes)});
+    tasks.push_back({key(entry.hash), static_cast<double>(entry.bytes), "'" + entry.name + "'"});
   double shared_bytes = 1;
   for (const auto& text : inputs.shared->neutral) shared_bytes += static_cast<double>(text.size());
-  tasks.push_back({key(inputs.shared->hash), shared_bytes});
+  tasks.push_back({key(inputs.shared->hash), shared_bytes, "shared text"});
   return tasks;
 }
 
@@ -92,6 +93,9 @@ std::vector<ConceptEntry> choose_concepts(const std::vector<ConceptEntry>& index
 
 Corpus run(const Inputs& inputs, const Options& options, cluster::Context& context) {
   const PieceMaker maker(inputs, options);
+  if (const auto missing = tasks::missing_examples(*inputs.shared, options.shots);
+      context.is_root() && !missing.empty())
+    cluster::log_warning(missing);
   const auto tasks = make_tasks(inputs, maker);
   const auto work = [&](std::int64_t i, cluster::Communicator& group) -> std::string {
     if (group.rank() != 0) return {};  // only the leader's payload is kept

@@ -20,7 +20,7 @@ namespace quench::corpus {
 
 // Version of the layout of this stage's file. The file's root carries the number attribute
 // "failures": tasks that failed.
-inline constexpr std::int64_t schema = 2;
+inline constexpr std::int64_t schema = 3;
 
 struct Options {
   std::string prompt_style = "auto";                  // auto | chat | plain
@@ -81,6 +81,9 @@ class Corpus {
   // Token ids of the concept's paragraphs for relearning (all but the held-out ones), no special
   // tokens but the tokenizer's prefix.
   std::vector<std::vector<std::int32_t>> paragraphs(std::int64_t concept_index) const;
+  std::int64_t paragraph_count(std::int64_t concept_index) const {
+    return paragraph_offsets_[concept_index + 1] - paragraph_offsets_[concept_index];
+  }
   const std::string& inputs_hash() const { return store_.header().inputs_hash; }
 
  private:

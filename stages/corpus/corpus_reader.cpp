@@ -67,6 +67,7 @@ std::vector<Probe> Corpus::read_probes(cluster::Range range) const {
   const auto ids = store_.read_ragged<std::int32_t>("probes/continuations", range);
   const auto lengths = store_.read_ragged<std::int32_t>("probes/continuation_lengths", range);
   const auto accepted = store_.read_strings("probes/accepted", range);
+  const auto asked = store_.read_strings("probes/asked", range);
   std::vector<Probe> probes;
   for (std::int64_t i = 0; i < range.size(); ++i)
     probes.push_back({.id = range.begin + i,
@@ -76,7 +77,8 @@ std::vector<Probe> Corpus::read_probes(cluster::Range range) const {
                       .correct = correct[i],
                       .context = std::move(context[i]),
                       .continuations = cut(ids[i], lengths[i]),
-                      .accepted = list_of(accepted[i])});
+                      .accepted = list_of(accepted[i]),
+                      .asked = asked[i]});
   return probes;
 }
 

@@ -17,7 +17,7 @@ struct ProbeColumns {
   Ids correct;
   std::vector<std::int64_t> concepts;  // the shared ones belong to the number of concepts
   std::vector<Ids> context, continuations, continuation_lengths;
-  std::vector<std::string> accepted;
+  std::vector<std::string> accepted, asked;
 
   void append(const Probe& probe, std::int64_t concept_index) {
     kind.push_back(static_cast<std::uint8_t>(probe.kind));
@@ -27,6 +27,7 @@ struct ProbeColumns {
     concepts.push_back(concept_index);
     context.push_back(probe.context);
     accepted.push_back(nlohmann::json(probe.accepted).dump());
+    asked.push_back(probe.asked);
     Ids& ids = continuations.emplace_back();
     Ids& lengths = continuation_lengths.emplace_back();
     for (const auto& one : probe.continuations) {
@@ -107,6 +108,7 @@ void write_probes(cluster::StoreWriter& store, const ProbeColumns& probes) {
   store.write_ragged("probes/continuation_lengths", probes.continuation_lengths,
                      {{"probe", "continuation"}, "tokens"});
   write(store, "probes/accepted", probes.accepted, "probe");
+  write(store, "probes/asked", probes.asked, "probe");
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include <fstream>
 #include <set>
 
+#include "cluster/error.hpp"
+#include "model/files.hpp"
 #include "model/tokenizer/unicode.hpp"
 #include "stages/corpus/records.hpp"
 
@@ -38,10 +40,19 @@ std::string syntax_problem(const json::parse_error& error) {
 bool parse(const std::string& text, const Reporter& report, json& value) {
   DoubledKeys doubled;
   try {
-    value = json::parse(
-        text, [&](int, json::parse_event_t event, json& parsed) { return doubled(event, parsed); });
+    value = json::parse(text, [&](int depth, json::parse_event_t event, json& parsed) {
+      // Values are copied and hashed by recursion, which must end before the stack does.
+      if (depth > model::max_json_depth) throw DataError("nested too deeply");
+      return doubled(event, parsed);
+    });
   } catch (const json::parse_error& error) {
     report("", syntax_problem(error));
+    return false;
+  } catch (const json::exception& error) {  // a number that no float64 holds
+    report("", std::string("JSON error in the line: ") + error.what());
+    return false;
+  } catch (const DataError& error) {
+    report("", error.what());
     return false;
   }
   for (const auto& key : doubled.found()) report(key, "the field occurs twice in one object");
@@ -69,8 +80,11 @@ void for_each_line(const std::filesystem::path& dir, const std::string& name,
                    std::vector<CatalogProblem>& problems,
                    const std::function<void(const Line&)>& visit) {
   const auto path = dir / name;
-  std::ifstream file(path, std::ios::binary);
-  if (!std::filesystem::is_regular_file(path) || !file) {
+  std::error_code unknown;  // then it is no file that can be read
+  std::ifstream file;
+  // Opening a pipe would wait for somebody to write into it.
+  if (std::filesystem::is_regular_file(path, unknown)) file.open(path, std::ios::binary);
+  if (!file.is_open()) {
     problems.push_back({name, 0, "", "cannot be read: no such file, or no right to read it"});
     return;
   }

@@ -8,8 +8,8 @@ namespace {
 using nlohmann::json;
 
 json to_json(const Probe& probe) {
-  return {probe.kind,    probe.subset,        probe.split,   probe.correct,
-          probe.context, probe.continuations, probe.accepted};
+  return {probe.kind,    probe.subset,        probe.split,    probe.correct,
+          probe.context, probe.continuations, probe.accepted, probe.asked};
 }
 
 Probe to_probe(const json& fields) {
@@ -19,7 +19,8 @@ Probe to_probe(const json& fields) {
           .correct = fields[3],
           .context = fields[4],
           .continuations = fields[5],
-          .accepted = fields[6]};
+          .accepted = fields[6],
+          .asked = fields[7]};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "stages/corpus/records.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "cluster/hash.hpp"
@@ -183,24 +184,29 @@ void check_instruction(const json& record, const Reporter& report) {
 
 namespace {
 
-// MMLU's layout to that of a question; what is wrong with it is told. Null then.
+// Whether `answer` is a place among so many choices.
+bool is_place(const json& answer, std::int64_t count) {
+  if (!answer.is_number_integer()) return false;
+  const auto place = answer.get<std::int64_t>();
+  return place >= 0 && place < count;
+}
+
+// MMLU's layout to that of a question. What is wrong with choices and answer is told, and left out
+// of the question: nobody tells it again.
 json from_mmlu(const json& record, const Reporter& report) {
-  if (!check_object(record, "", report, {"question", "choices", "answer", "split"},
-                    {"subject", "accepted"}))
-    return nullptr;
   json question = record;
-  if (record.contains("choices")) question["options"] = record["choices"];
   question.erase("choices");
-  if (!check_texts(member(question, "options"), "choices", report)) return nullptr;
+  question.erase("answer");
+  const json& choices = record["choices"];
+  const bool has_choices = check_texts(&choices, "choices", report);
+  if (has_choices) question["options"] = choices;
   const json* answer = member(record, "answer");
-  const auto count = static_cast<std::int64_t>(question["options"].size());
-  const bool is_place = answer != nullptr && answer->is_number_integer() &&
-                        answer->get<std::int64_t>() >= 0 && answer->get<std::int64_t>() < count;
-  if (!is_place) {
+  if (answer == nullptr) return question;
+  const auto count = has_choices ? std::ssize(choices) : std::numeric_limits<std::int64_t>::max();
+  if (!is_place(*answer, count))
     report("answer", "must be the place of the right choice, from 0 on");
-    return nullptr;
-  }
-  question["answer"] = question["options"][answer->get<std::size_t>()];
+  else if (has_choices)
+    question["answer"] = choices[answer->get<std::size_t>()];
   return question;
 }
 
@@ -212,17 +218,24 @@ void check_general_split(const json* split, const Reporter& report) {
     report("split", "must be \"train\" (or \"validation\"), \"test\" or \"dev\"");
 }
 
+void check_subject(const json* subject, const Reporter& report) {
+  if (subject != nullptr && !subject->is_string())
+    report("subject", std::string("must be a string, is ") + subject->type_name());
+}
+
 }  // namespace
 
 json check_general(const json& record, const Reporter& report, Seen& seen,
                    const std::string& place) {
-  const json question = is_mmlu(record) ? from_mmlu(record, report) : record;
-  if (question.is_null()) return question;
-  auto required = question_fields;
+  const bool mmlu = is_mmlu(record);
+  auto required =
+      mmlu ? std::vector<std::string>{"question", "answer", "choices"} : question_fields;
   required.emplace_back("split");
-  if (!check_object(question, "", report, required, {"accepted", "subject"})) return nullptr;
+  if (!check_object(record, "", report, required, {"accepted", "subject"})) return nullptr;
+  const json question = mmlu ? from_mmlu(record, report) : record;
   check_question(question, "", report, seen, place);
   check_general_split(member(question, "split"), report);
+  check_subject(member(question, "subject"), report);
   return question;
 }
 

@@ -13,6 +13,13 @@
 // The alternation of methods 3.1: how F and G follow from each other.
 namespace quench::dictionary {
 
+// How G_0 is multiplied. float32 but where G^T G may be as good as singular, which blows up what a
+// rounded product loses of numbers that cancel: more features than half the tokens, or a G_0 of the
+// user's own.
+inline at::ScalarType start_type(const Options& options, std::int64_t rows) {
+  return 2 * options.rank > rows || options.init == "file" ? at::kDouble : at::kFloat;
+}
+
 // F and G of one iteration.
 struct Solution {
   // F^T, [K, d] float64, and G of this rank's rows; made when they are asked for. Local.

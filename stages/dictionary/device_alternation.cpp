@@ -142,9 +142,9 @@ void DeviceAlternation::start(const InitialRows& initial) {
   const auto most = std::max<std::int64_t>(1, panel_numbers / std::max(rank_, rows_.size(1)));
   for (std::int64_t first = 0; first < rows_.size(0); first += most) {
     const auto panel = rows_.slice(0, first, std::min(first + most, rows_.size(0)));
-    const auto g = initial(shard_.first + first, panel.size(0)).to(place_.device);
-    sums.product.add_(at::mm(g.t(), panel).to(at::kDouble), shard_.rows.scale());
-    sums.gram.add_(at::mm(g.t(), g).to(at::kDouble));
+    const auto g = initial(shard_.first + first, panel.size(0)).to(place_.device, at::kDouble);
+    sums.product.add_(at::mm(g.t(), panel.to(at::kDouble)), shard_.rows.scale());
+    sums.gram.add_(at::mm(g.t(), g));
   }
   sum_over_ranks(sums.all, place_.comm);
   sums_ = std::move(sums);

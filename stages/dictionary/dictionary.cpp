@@ -50,6 +50,7 @@ std::string key_of(const Inputs& inputs, const std::string& purpose,
       .field(std::to_string(schema))
       .field(options)
       .field(inputs.embedding_hash)
+      .field(inputs.initial_hash)
       .field(std::to_string(std::bit_cast<std::uint64_t>(inputs.scale)))
       .field(purpose)
       .field({reinterpret_cast<const char*>(bytes.data()), bytes.size()})
@@ -125,7 +126,8 @@ std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& optio
   std::vector<cluster::Task> tasks(inputs.concepts);
   for (std::int64_t c = 0; c < inputs.concepts; ++c) {
     tasks[c] = {std::string(all_keys.values.data() + c * key_length, key_length),
-                static_cast<double>(all_costs.values[c])};
+                static_cast<double>(all_costs.values[c]),
+                inputs.name ? "'" + inputs.name(c) + "'" : ""};
   }
   return tasks;
 }
@@ -255,13 +257,15 @@ std::vector<std::int32_t> joint_tokens(const Inputs& inputs, const Options& opti
 }
 
 // Collective over the world; the block is rank 0's.
-Block factorise_jointly(const Inputs& inputs, const Options& options,
-                        const InitialFile* initial_file, cluster::Context& context) {
+Block factorise_jointly(const Inputs& inputs, const Options& given, const InitialFile* initial_file,
+                        cluster::Context& context) {
   auto& comm = context.world();
+  auto options = given;
+  options.form = form_of(given);
   auto tokens = joint_tokens(inputs, options, comm);
   if (initial_file != nullptr) initial_file->require(tokens);
   const std::string purpose = "joint";
-  const auto key = key_of(inputs, purpose, tokens, fingerprint_of(options));
+  const auto key = key_of(inputs, purpose, tokens, fingerprint_of(given));
   const GroupDevice device(context.session, comm,
                            device_bytes_of(std::ssize(tokens), inputs, options, comm));
   Job job{
@@ -278,7 +282,14 @@ Block factorise_jointly(const Inputs& inputs, const Options& options,
     cluster::log_info("dictionary: iteration " + std::to_string(iteration) + ", objective " +
                       std::to_string(objective));
   };
-  auto fit = fit_tokens(job, std::move(tokens), purpose, comm);
+  auto fit = [&] {
+    try {
+      return fit_tokens(job, std::move(tokens), purpose, comm);
+    } catch (Stopped& error) {
+      error.mark_agreed();  // all ranks ask for it in the same iteration
+      throw;
+    }
+  }();
   Block block;
   block.width = inputs.width;
   if (context.is_root()) append(block, std::move(fit), "");
@@ -316,6 +327,10 @@ void describe(Options& options, OptionTable& table) {
   table.add("dictionary.checkpoint", options.checkpoint,
             "seconds between checkpoints inside a factorisation", {0, 1e9});
   table.add("dictionary.seed", options.seed, "seed of the initial coefficients");
+}
+
+std::string form_of(const Options& options) {
+  return options.scope != "concept" && options.form == "auto" ? "streamed" : options.form;
 }
 
 Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context& context) {

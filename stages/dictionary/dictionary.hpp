@@ -20,6 +20,9 @@ inline constexpr std::int64_t schema = 1;  // of dictionary.h5
 
 void describe(Options& options, OptionTable& table);  // keys dictionary.*
 
+// What choose_form() is asked for: a joint dictionary never holds n x K numbers unless told to.
+std::string form_of(const Options& options);
+
 struct Inputs {
   std::int64_t concepts = 0;
   // Ids of the tokens of concept c and of the neutral text together (V'), ascending, without
@@ -32,7 +35,9 @@ struct Inputs {
   std::int64_t width = 0;
   double scale = 1;            // embedding scale of the model (methods 1)
   std::string embedding_hash;  // identity of the embedding matrix
+  std::string initial_hash;    // and of dictionary.init_file; empty where it is not used
   std::string inputs_hash, run_id;
+  std::function<std::string(std::int64_t)> name;  // of concept c, for messages; empty: none
 };
 
 // Reads dictionary.h5.

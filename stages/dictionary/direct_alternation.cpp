@@ -42,6 +42,7 @@ class DirectAlternation final : public Alternation {
   WidthSlices slices_;
   double square_norm_;
   std::int64_t rank_;
+  at::ScalarType start_type_;
   at::Tensor features_, own_features_;  // F^T, and this rank's columns of it
   at::Tensor features_gram_;            // F^T F, or F F^T where that is the smaller one
   std::shared_ptr<const SparseColumns> coefficients_;  // of this rank's rows
@@ -61,6 +62,7 @@ DirectAlternation::DirectAlternation(const Shard& shard, Form form, const Option
       slices_(shard.rows.width(), group),
       square_norm_(cluster::all_reduce_value(group, shard.rows.square_norm(), cluster::Op::sum)),
       rank_(options.rank),
+      start_type_(start_type(options, shard.count)),
       coefficients_(std::make_shared<SparseColumns>()),
       sums_(at::zeros({rank_ * rank_ + 2}, at::kDouble)),
       gram_(sums_.slice(0, 0, rank_ * rank_).view({rank_, rank_})) {}
@@ -74,8 +76,8 @@ void DirectAlternation::start(const InitialRows& initial) {
   gram_.zero_();
   for_each_panel(rows, panel_numbers / std::max(rank_, rows.width()),
                  [&](const at::Tensor& panel, std::int64_t first) {
-                   const auto g = initial(shard_.first + first, panel.size(0));
-                   product.add_(at::mm(g.t(), panel).to(at::kDouble), rows.scale());
+                   const auto g = initial(shard_.first + first, panel.size(0)).to(start_type_);
+                   product.add_(at::mm(g.t(), panel.to(start_type_)).to(at::kDouble), rows.scale());
                    gram_.add_(at::mm(g.t(), g).to(at::kDouble));
                  });
   laps.lap(seconds_.start);

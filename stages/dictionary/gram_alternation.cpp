@@ -70,6 +70,7 @@ class GramAlternation final : public Alternation {
 
   const Shard& shard_;
   std::int64_t rank_, count_;
+  at::ScalarType start_type_;
   TokenGram token_gram_;                               // stored units
   std::shared_ptr<const SparseColumns> coefficients_;  // G
   Source current_, features_from_;  // of the G of now, and of the one that F was made from
@@ -96,6 +97,7 @@ GramAlternation::GramAlternation(const Shard& shard, const Options& options)
       shard_(shard),
       rank_(options.rank),
       count_(shard.count),
+      start_type_(start_type(options, shard.count)),
       coefficients_(std::make_shared<SparseColumns>()),
       crossed_(at::ones({rank_ + 2, count_}, at::kFloat)),
       values_(at::empty({rank_, count_}, at::kFloat)),
@@ -109,12 +111,12 @@ GramAlternation::GramAlternation(const Shard& shard, const Options& options)
 
 void GramAlternation::start(const InitialRows& initial) {
   Laps laps;
-  const auto g = initial(0, count_);
+  const auto g = initial(0, count_).to(start_type_);
   const auto& rows = shard_.rows;
   current_ = {nullptr, at::zeros({rank_, rows.width()}, at::kDouble)};
   for_each_panel(rows, panel_rows, [&](const at::Tensor& panel, std::int64_t first) {
     const auto part = g.slice(0, first, first + panel.size(0));
-    current_.product.add_(at::mm(part.t(), panel).to(at::kDouble), rows.scale());
+    current_.product.add_(at::mm(part.t(), panel.to(start_type_)).to(at::kDouble), rows.scale());
   });
   const auto center =
       at::tensor(at::ArrayRef<double>(token_gram_.center), at::kDouble) * rows.scale();

@@ -31,6 +31,7 @@ InitialFile::InitialFile(const std::filesystem::path& file, std::int64_t rank, s
   if (store_.shape(coefficients) != expected)
     fail("coefficients are not " + std::to_string(expected[0]) + " x " + std::to_string(rank) +
          ", a row a token and a column a feature (dictionary.rank)");
+  if (!tokens_.empty()) store_.read_rows<float>(coefficients, {0, 1});  // or says what they are
   if (std::ranges::adjacent_find(tokens_, std::greater_equal<>()) != tokens_.end())
     fail("tokens do not ascend");
   if (!tokens_.empty() && (tokens_.front() < 0 || tokens_.back() >= vocab))

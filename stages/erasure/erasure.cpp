@@ -1,6 +1,7 @@
 #include "stages/erasure/erasure.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cluster/collectives.hpp"
@@ -29,14 +30,19 @@ std::string key_of(const std::vector<std::string>& parts) {
   return hash.hex();
 }
 
+// Of each figure over the concepts that measure it.
 CellScores mean_of(const std::vector<CellScores>& all) {
-  std::vector<double> mean(cell_figures().size(), 0.0);
+  std::vector<double> sum(cell_figures().size(), 0.0), count(sum.size(), 0.0);
   for (const auto& scores : all) {
     const auto row = to_row(scores);
-    for (std::size_t i = 0; i < row.size(); ++i) mean[i] += row[i];
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (std::isnan(row[i])) continue;
+      sum[i] += row[i];
+      count[i] += 1;
+    }
   }
-  for (double& figure : mean) figure /= static_cast<double>(all.size());
-  return from_row(mean);
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] /= count[i];  // NaN where none does
+  return from_row(sum);
 }
 
 // The whole stage, a method a step.
@@ -47,6 +53,7 @@ class Run {
 
   void travel() {
     const auto results = search_all();
+    warn_of_unmeasured(results);
     const auto joint = back_off(results);
     write(results, joint);
     cluster::remove_journals(context_, "erasure");
@@ -65,6 +72,24 @@ class Run {
                               });
   }
 
+  void warn_of_unmeasured(const cluster::TaskResults& results) const {
+    if (!context_.is_root()) return;
+    std::int64_t searched = 0, unmeasured = 0;
+    for (std::int64_t c = 0; c < inputs_.concepts; ++c) {
+      if (!results.failure(c).empty()) continue;
+      const auto cells = unpack(results.read(c)).cells;
+      searched += cells.empty() ? 0 : 1;
+      unmeasured += std::ranges::any_of(cells, is_unmeasured) ? 1 : 0;
+    }
+    if (unmeasured == 0) return;
+    cluster::log_warning(
+        "erasure: for " + std::to_string(unmeasured) + " of " + std::to_string(searched) +
+        " concepts the train questions of the neighbours or the general ones measure nothing "
+        "(there "
+        "are none, or the untouched model does not answer them above chance); they are left out of "
+        "specificity and of the harmonic mean that chooses a strength");
+  }
+
   // The factors in order until one passes the joint gates.
   JointResult back_off(const cluster::TaskResults& results) {
     JointResult joint;
@@ -77,7 +102,7 @@ class Run {
       joint.factors.push_back(factor);
       joint.scores.push_back(scores);
       if (scores.general_left < options_.joint_min_general ||
-          scores.coherence < options_.joint_min_coherence) {
+          is_incoherent(scores, options_.joint_min_coherence)) {
         continue;
       }
       joint.factor = factor;
@@ -294,7 +319,9 @@ void describe(Options& options, OptionTable& table) {
             "gate of a cell: least specificity, so that neighbours are not erased with the "
             "concept; 0: none",
             {0, 1});
-  table.add("erasure.min_coherence", options.min_coherence, "gate of a cell: least coherence",
+  table.add("erasure.min_coherence", options.min_coherence,
+            "gate of a cell: least coherence, and least of each of its parts, fluency and "
+            "non-repetition",
             {0, 1});
   table.add("erasure.back_off", options.back_off,
             "common factors tried for the joint edit, in this order", {0.0001, 1000});

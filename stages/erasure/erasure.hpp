@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,7 +32,7 @@ struct Options {
   std::int64_t evaluations = 8;   // of search = target: cells of a concept at most
   double min_general = 0.9;  // gate: least share of the general questions' figure that must be left
   double min_specificity = 0.5;  // gate: least specificity; 0: none
-  double min_coherence = 0.9;    // gate: least coherence
+  double min_coherence = 0.9;    // gate: least coherence, and least of each of its two parts
   std::vector<double> back_off = {
       1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1};  // common factors tried for the joint edit, in order
   double joint_min_general = 0.9;
@@ -47,6 +48,9 @@ struct CellScores {
          similar_left = 0;
   double harmonic = 0;  // of efficacy, specificity and coherence
   std::int64_t reused = 0, measured = 0;
+  // What coherence is made of: what is left of fluency, and of non-repetition.
+  double fluency = std::numeric_limits<double>::quiet_NaN();
+  double variety = std::numeric_limits<double>::quiet_NaN();
   // The harmonic mean of resamples of the items, the same resamples in every cell of a concept;
   // empty: none were made.
   std::vector<double> draws = {};

@@ -8,8 +8,8 @@ namespace quench::erasure {
 using nlohmann::json;
 
 std::vector<std::string> cell_figures() {
-  return {"efficacy",     "specificity", "coherence", "general_left", "own_left",
-          "similar_left", "harmonic",    "reused",    "measured"};
+  return {"efficacy", "specificity", "coherence", "general_left", "own_left", "similar_left",
+          "harmonic", "reused",      "measured",  "fluency",      "variety"};
 }
 
 std::vector<double> to_row(const CellScores& s) {
@@ -21,10 +21,16 @@ std::vector<double> to_row(const CellScores& s) {
           s.similar_left,
           s.harmonic,
           static_cast<double>(s.reused),
-          static_cast<double>(s.measured)};
+          static_cast<double>(s.measured),
+          s.fluency,
+          s.variety};
 }
 
 CellScores from_row(const std::vector<double>& row) {
+  // A journal of an earlier version lacks the last two.
+  const auto last = [&](std::size_t i) {
+    return i < row.size() ? row[i] : std::numeric_limits<double>::quiet_NaN();
+  };
   return {row[0],
           row[1],
           row[2],
@@ -33,7 +39,9 @@ CellScores from_row(const std::vector<double>& row) {
           row[5],
           row[6],
           static_cast<std::int64_t>(row[7]),
-          static_cast<std::int64_t>(row[8])};
+          static_cast<std::int64_t>(row[8]),
+          last(9),
+          last(10)};
 }
 
 std::string pack(const ConceptResult& result) {

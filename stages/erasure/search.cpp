@@ -23,17 +23,18 @@ ConceptResult edited(const Inputs& inputs, std::int64_t concept_index, const Sel
   return result;
 }
 
-// Standard deviation of the difference between two cells over the same resamples of the items; NaN
-// where either has none.
+// Standard deviation of the difference between two cells over the same resamples of the items, of
+// those that measure both; NaN where there are none.
 double error_of_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  const std::size_t count = std::min(a.size(), b.size());
-  double sum = 0, squares = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    sum += a[i] - b[i];
-    squares += (a[i] - b[i]) * (a[i] - b[i]);
+  double sum = 0, squares = 0, n = 0;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double difference = a[i] - b[i];
+    if (std::isnan(difference)) continue;
+    sum += difference;
+    squares += difference * difference;
+    n += 1;
   }
-  const auto n = static_cast<double>(count);
-  if (count < 2) return std::numeric_limits<double>::quiet_NaN();
+  if (n < 2) return std::numeric_limits<double>::quiet_NaN();
   return std::sqrt(std::max(0.0, squares - sum * sum / n) / (n - 1));
 }
 
@@ -47,11 +48,20 @@ void add_errors(std::vector<Cell>& cells) {
 
 bool passes(const CellScores& scores, const Options& options) {
   // A comparison with NaN is false: what cannot be measured stops nothing that a gate was set for.
-  // Specificity is 0 also where one of its parts cannot be measured.
-  const bool is_measured = !std::isnan(scores.similar_left) && !std::isnan(scores.general_left);
   return !(scores.general_left < options.min_general) &&
-         !(scores.coherence < options.min_coherence) &&
-         !(is_measured && scores.specificity < options.min_specificity);
+         !is_incoherent(scores, options.min_coherence) &&
+         !(scores.specificity < options.min_specificity);
+}
+
+bool is_incoherent(const CellScores& scores, double least) {
+  return scores.coherence < least || scores.fluency < least || scores.variety < least;
+}
+
+bool is_unmeasured(const Cell& cell) {
+  // Of a cell that ended at a gate, whose specificity is NaN, only the general questions are known
+  // to have been asked.
+  const auto& s = cell.scores;
+  return std::isnan(s.general_left) || (std::isnan(s.similar_left) && !std::isnan(s.specificity));
 }
 
 bool is_eligible(const Cell& cell) { return cell.passed && cell.scores.harmonic > 0; }

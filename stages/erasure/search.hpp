@@ -32,8 +32,16 @@ struct ConceptResult {
 // Whether the cell passes the gates of the options. What cannot be measured stops nothing.
 bool passes(const CellScores& scores, const Options& options);
 
-// Whether the cell may be chosen at all: it passed, and efficacy, specificity and coherence (where
-// it is measured) are all above 0.
+// Whether coherence, or fluency or variety alone, which it is made of, is below `least` (methods
+// 5.4 of the reference gates each part).
+bool is_incoherent(const CellScores& scores, double least);
+
+// Whether general questions or those of the neighbours measured nothing in this cell: there are
+// none, or the untouched model does not answer them above chance.
+bool is_unmeasured(const Cell& cell);
+
+// Whether the cell may be chosen at all: it passed, efficacy is above 0, and so are specificity and
+// coherence where they are measured.
 bool is_eligible(const Cell& cell);
 
 // The best cell: highest harmonic mean among the eligible ones, ties to the smaller strength; null

@@ -59,17 +59,22 @@ class Values {
 
 double clip(double fraction) { return std::clamp(fraction, 0.0, 1.0); }
 
-// Harmonic mean of what is left of fluency and of non-repetition. An answer that has become empty
-// is lost to both.
-double coherence_of(const Values& v) {
-  if (std::isnan(v.base("general_answered"))) return nan;
+double coherence_of(const CoherenceParts& parts) {
+  if (std::isnan(parts.fluency) || std::isnan(parts.variety)) return parts.fluency;
+  return harmonic_mean(std::array{parts.fluency, parts.variety});
+}
+
+// An answer that has become empty is lost to both parts.
+CoherenceParts parts_of(const Values& v) {
   const double base_answered = v.base("general_answered");
-  const double answered = base_answered > 0 ? clip(v.now("general_answered") / base_answered) : 0;
+  if (!(base_answered > 0)) return {nan, nan};
+  const double answered = clip(v.now("general_answered") / base_answered);
   const double worse = v.base("general_answer_perplexity") / v.now("general_answer_perplexity");
   const double fluency = std::isnan(worse) ? 0 : answered * clip(worse);
+  const double base_varied = 1 - v.base("general_repetition");
   const double varied =
-      clip((1 - v.now("general_repetition")) / (1 - v.base("general_repetition")));
-  return harmonic_mean(std::array{fluency, varied});
+      base_varied > 0 ? clip((1 - v.now("general_repetition")) / base_varied) : nan;
+  return {fluency, varied};
 }
 
 // The number that stands for a subset in a form of questions.
@@ -102,23 +107,59 @@ Left left_by_margin(const Values& v) {
   return {left("own_margin"), left("similar_margin"), left("general_margin")};
 }
 
+bool by_margin(const Rules& rules) {
+  return rules.objective == Objective::margin && rules.form == Form::choice;
+}
+
+// What is left by the rules that decide.
+Left deciding_left(const Rules& rules, const Values& v) {
+  return by_margin(rules) ? left_by_margin(v)
+                          : left_by_accuracy(rules.form, v, rules.unguarded_fraction);
+}
+
+constexpr std::array all_forms = {Form::choice, Form::letter, Form::open};
+
+// Where a form stands in MeasuredParts::left, behind the rules that decide.
+std::size_t place_of(Form form) { return 1 + static_cast<std::size_t>(form); }
+
+// A part of a figure that is made of several, and whether it is one at all.
+struct Part {
+  double value;
+  bool counts;
+};
+
+// The harmonic mean of the parts that count; NaN where one of them is, or where there are none.
+Part mean_of(std::initializer_list<Part> parts) {
+  std::vector<double> values;
+  for (const auto& part : parts)
+    if (part.counts) values.push_back(part.value);
+  const bool is_measured = std::ranges::none_of(values, [](double x) { return std::isnan(x); });
+  if (values.empty() || !is_measured) return {nan, !values.empty()};
+  return {harmonic_mean(values), true};
+}
+
 struct Composites {
   double efficacy, specificity, harmonic, harmonic_all;
 };
 
-Composites combine(const Left& left, double coherence) {
-  Composites c{};
-  c.efficacy = 1 - left.own;
-  c.specificity = harmonic_mean(std::array{left.similar, left.general});
-  c.harmonic = harmonic_mean(std::array{c.efficacy, c.specificity});
-  c.harmonic_all = std::isnan(coherence)
-                       ? c.harmonic
-                       : harmonic_mean(std::array{c.efficacy, c.specificity, coherence});
-  return c;
+// `measured` says which of own, similar and general count. Without the own questions no harmonic
+// mean says whether a strength erases the concept: NaN.
+Composites combine(const Left& left, double coherence, const std::array<bool, 3>& measured,
+                   bool with_coherence) {
+  const Part efficacy{1 - left.own, true};
+  const auto specificity = mean_of({{left.similar, measured[1]}, {left.general, measured[2]}});
+  return {efficacy.value, specificity.value, mean_of({efficacy, specificity}).value,
+          mean_of({efficacy, specificity, {coherence, with_coherence}}).value};
 }
 
-bool by_margin(const Rules& rules) {
-  return rules.objective == Objective::margin && rules.form == Form::choice;
+// As the reference does: 0 where a part cannot be computed.
+Composites combine_unguarded(const Left& left, double coherence) {
+  const double efficacy = 1 - left.own;
+  const double specificity = harmonic_mean(std::array{left.similar, left.general});
+  const double harmonic = harmonic_mean(std::array{efficacy, specificity});
+  return {efficacy, specificity, harmonic,
+          std::isnan(coherence) ? harmonic
+                                : harmonic_mean(std::array{efficacy, specificity, coherence})};
 }
 
 }  // namespace
@@ -157,15 +198,36 @@ double fraction_left(double now, double base, double floor, bool unguarded) {
   return above > 0 ? clip((now - floor) / above) : nan;
 }
 
-void add_composites(std::vector<double>& figures, const Rules& rules) {
+CoherenceParts coherence_parts(const std::vector<double>& figures) {
+  return parts_of(Values(figures));
+}
+
+MeasuredParts measured_parts(const std::vector<double>& figures, const Rules& rules) {
+  const Values v(figures);
+  MeasuredParts parts;
+  const auto is_number = [](const Left& left) {
+    return std::array{!std::isnan(left.own), !std::isnan(left.similar), !std::isnan(left.general)};
+  };
+  parts.left[0] = is_number(deciding_left(rules, v));
+  for (const auto form : all_forms)
+    parts.left.at(place_of(form)) = is_number(left_by_accuracy(form, v, rules.unguarded_fraction));
+  parts.coherence = !std::isnan(coherence_of(parts_of(v)));
+  return parts;
+}
+
+void add_composites(std::vector<double>& figures, const Rules& rules, const MeasuredParts& parts) {
   const Values v(figures);
   const auto set = [&](const std::string& name, double value) {
     figures[figure_index(name)] = value;
   };
-  const double coherence = coherence_of(v);
-  const Left left = by_margin(rules) ? left_by_margin(v)
-                                     : left_by_accuracy(rules.form, v, rules.unguarded_fraction);
-  const auto c = combine(left, coherence);
+  const double coherence = coherence_of(parts_of(v));
+  const auto composites = [&](const Left& left, std::size_t place) {
+    return rules.unguarded_fraction
+               ? combine_unguarded(left, coherence)
+               : combine(left, coherence, parts.left.at(place), parts.coherence);
+  };
+  const Left left = deciding_left(rules, v);
+  const auto c = composites(left, 0);
   set("own_left", left.own);
   set("similar_left", left.similar);
   set("general_left", left.general);
@@ -174,9 +236,10 @@ void add_composites(std::vector<double>& figures, const Rules& rules) {
   set("coherence", coherence);
   set("harmonic", c.harmonic);
   set("harmonic_all", c.harmonic_all);
-  for (const auto form : {Form::choice, Form::letter, Form::open}) {
+  for (const auto form : all_forms) {
     if (std::isnan(v.base(number_of(form, Subset::own, nullptr)))) continue;
-    const auto by_form = combine(left_by_accuracy(form, v, rules.unguarded_fraction), coherence);
+    const auto by_form =
+        composites(left_by_accuracy(form, v, rules.unguarded_fraction), place_of(form));
     const std::string prefix = form_names.at(static_cast<std::size_t>(form));
     set(prefix + "efficacy", by_form.efficacy);
     set(prefix + "specificity", by_form.specificity);
@@ -184,7 +247,8 @@ void add_composites(std::vector<double>& figures, const Rules& rules) {
   }
 }
 
-void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules) {
+void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules,
+                          const MeasuredParts& parts) {
   const auto of = [&](const std::string& name) -> std::int64_t& {
     return counts[figure_index(name)];
   };
@@ -195,20 +259,27 @@ void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules)
   };
   const auto instructions = of("general_answered");
   of("coherence") = instructions;
-  const auto fill = [&](Form form, const std::string& prefix) {
+  const auto kept_by = [&](Form form, std::size_t place) {
+    const auto& measured = parts.left.at(place);
+    const bool all = rules.unguarded_fraction;
+    return (all || measured[1] ? items(form, Subset::similar) : 0) +
+           (all || measured[2] ? items(form, Subset::general) : 0);
+  };
+  const auto fill = [&](Form form, std::size_t place, const std::string& prefix) {
     const auto own = items(form, Subset::own);
-    const auto kept = items(form, Subset::similar) + items(form, Subset::general);
+    const auto kept = kept_by(form, place);
     of(prefix + "efficacy") = own;
     of(prefix + "specificity") = kept;
     of(prefix + "harmonic_all") = own + kept + instructions;
   };
-  fill(rules.form, "");
+  fill(rules.form, 0, "");
   of("own_left") = items(rules.form, Subset::own);
   of("similar_left") = items(rules.form, Subset::similar);
   of("general_left") = items(rules.form, Subset::general);
-  of("harmonic") = of("own_left") + of("similar_left") + of("general_left");
-  for (const auto form : {Form::choice, Form::letter, Form::open})
-    if (items(form, Subset::own) > 0) fill(form, form_names.at(static_cast<std::size_t>(form)));
+  of("harmonic") = of("own_left") + kept_by(rules.form, 0);
+  for (const auto form : all_forms)
+    if (items(form, Subset::own) > 0)
+      fill(form, place_of(form), form_names.at(static_cast<std::size_t>(form)));
 }
 
 }  // namespace quench::evaluation

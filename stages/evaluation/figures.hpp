@@ -25,8 +25,14 @@ struct Layout {
 };
 const Layout& layout();
 
-// Fills in the composite figures, from those of the tasks; and how many items they are of.
-void add_composites(std::vector<double>& figures, const Rules& rules);
-void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules);
+// Which parts these figures of the tasks measure.
+MeasuredParts measured_parts(const std::vector<double>& figures, const Rules& rules);
+
+// Fills in the composite figures, from those of the tasks; and how many items they are of. Parts
+// that are not measured are left out. A resample's figure is NaN where it happens not to measure a
+// part that the whole sample does: it would be another figure without it.
+void add_composites(std::vector<double>& figures, const Rules& rules, const MeasuredParts& parts);
+void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules,
+                          const MeasuredParts& parts);
 
 }  // namespace quench::evaluation

@@ -3,10 +3,13 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
+#include "cluster/log.hpp"
+#include "stages/batch_format.hpp"
 #include "stages/evaluation/difference.hpp"
 
 namespace quench::evaluation {
@@ -70,11 +73,10 @@ class Judge {
     if (probe.kind == ProbeKind::open) questions = {JudgeQuestion::correct};
     if (probe.kind == ProbeKind::instruction)
       questions = {JudgeQuestion::related, JudgeQuestion::fluent};
-    const auto asked = questions.empty() ? "" : text(probe.context);
     const auto gold = probe.accepted.empty() ? "" : probe.accepted.front();
     for (const auto question : questions) {
       const auto ask = [&](const Measurement& said) {
-        return make_ask(question, asked, gold, text(said.answer));
+        return make_ask(question, probe.asked, gold, text(said.answer));
       };
       list.push_back({probe.id, concept_index, question, probe.subset, ask(base), ask(joint)});
     }
@@ -84,7 +86,17 @@ class Judge {
   Measurements joint_;
 };
 
-void write_requests(const std::vector<Item>& items, const std::filesystem::path& file) {
+// The ids of the questions to the judge, each once.
+std::vector<std::string> ids_of(const std::vector<Item>& items) {
+  std::set<std::string> ids;
+  for (const auto& item : items)
+    for (const auto* ask : {&item.base, &item.joint})
+      if (!ask->id.empty()) ids.insert(ask->id);
+  return {ids.begin(), ids.end()};
+}
+
+void write_requests(const std::vector<Item>& items, const std::string& judge,
+                    const std::filesystem::path& file) {
   std::filesystem::create_directories(file.parent_path());
   const std::filesystem::path draft = file.string() + ".partial";
   std::set<std::string> written;
@@ -92,7 +104,7 @@ void write_requests(const std::vector<Item>& items, const std::filesystem::path&
   for (const auto& item : items)
     for (const auto* ask : {&item.base, &item.joint})
       if (!ask->id.empty() && written.insert(ask->id).second)
-        stream << judge_line(ask->id, ask->prompt) << '\n';
+        stream << judge_line(ask->id, judge, ask->prompt) << '\n';
   stream.close();
   if (!stream) throw DataError(file.string() + ": cannot be written");
   std::filesystem::rename(draft, file);
@@ -102,15 +114,17 @@ void write_requests(const std::vector<Item>& items, const std::filesystem::path&
 struct Verdicts {
   std::vector<double> base, joint;
   std::int64_t asked = 0, missing = 0;
+  std::int64_t unreadable = 0;  // of the missing ones: there is an answer, but no verdict in it
 
   double of(const Ask& ask, JudgeQuestion question,
             const std::map<std::string, std::string>& answers) {
     if (ask.id.empty()) return ask.known;
     ++asked;
     const auto found = answers.find(ask.id);
-    const auto verdict =
-        found == answers.end() ? std::nullopt : judge_verdict(question, found->second);
+    const bool answered = found != answers.end();
+    const auto verdict = answered ? judge_verdict(question, found->second) : std::nullopt;
     missing += verdict ? 0 : 1;
+    unreadable += answered && !verdict ? 1 : 0;
     return verdict.value_or(nan);
   }
 };
@@ -175,7 +189,8 @@ Rows make_rows(const JudgeInputs& inputs, const Options& options, const std::vec
 
 void write_judgement(const JudgeInputs& inputs, const Options& options, cluster::Context& context,
                      const std::vector<Item>& items, const Verdicts& verdicts) {
-  const auto rows = make_rows(inputs, options, items, verdicts);
+  const bool root = context.world().rank() == 0;  // which has all items; the others write no rows
+  const auto rows = root ? make_rows(inputs, options, items, verdicts) : Rows{};
   std::vector<std::int64_t> probes;
   std::vector<std::uint8_t> questions;
   for (const auto& item : items) {
@@ -195,14 +210,28 @@ void write_judgement(const JudgeInputs& inputs, const Options& options, cluster:
                            {{"concept", "subset", "figure"}, none});
   store.write_rows<double>("instructions/scores", rows.instructions, {width},
                            {{"question", "figure"}, none});
-  store.write_strings(
-      "figures",
-      items.empty() && context.world().rank() > 0 ? std::vector<std::string>{} : judged_columns(),
-      {{"figure"}, none});
+  store.write_strings("figures", root ? judged_columns() : std::vector<std::string>{},
+                      {{"figure"}, none});
   store.attribute("/", "asked", verdicts.asked);
   store.attribute("/", "missing", verdicts.missing);
   store.attribute("/", "failures", std::int64_t{0});
   store.finish();
+}
+
+// On the rank that has the items.
+Verdicts read_verdicts(const std::vector<Item>& items, const std::string& answers_text) {
+  const auto answers = parse_batch_answers(answers_text);
+  Verdicts verdicts;
+  for (const auto& item : items) {
+    verdicts.base.push_back(verdicts.of(item.base, item.question, answers.contents));
+    verdicts.joint.push_back(verdicts.of(item.joint, item.question, answers.contents));
+  }
+  cluster::log_info("judge: evaluation: " + std::to_string(verdicts.asked - verdicts.missing) +
+                    " of " + std::to_string(verdicts.asked) + " verdicts given, " +
+                    std::to_string(verdicts.missing - verdicts.unreadable) + " answers missing, " +
+                    std::to_string(verdicts.unreadable) + " without a verdict; " +
+                    std::to_string(answers.malformed) + " malformed lines");
+  return verdicts;
 }
 
 std::filesystem::path judge_file(const std::filesystem::path& run_directory,
@@ -233,16 +262,16 @@ std::string run_judge(const JudgeInputs& inputs, const Options& options,
   cluster::agree(world, [&] {
     if (world.rank() > 0) return;
     items = Judge(inputs, context.run_directory).items();
-    waits = !std::filesystem::exists(answers);
+    const auto ids = ids_of(items);
+    const auto said = read_batch_answers(answers, ids, requests.filename().string());
+    waits = said.empty() && !ids.empty();
     if (waits) {
-      write_requests(items, requests);
+      write_requests(items, inputs.judge, requests);
+      // Verdicts whose answers have gone are no longer this run's.
+      std::filesystem::remove(context.run_directory / "judgement.h5");
       return;
     }
-    const auto said = read_judge_answers(answers);
-    for (const auto& item : items) {
-      verdicts.base.push_back(verdicts.of(item.base, item.question, said));
-      verdicts.joint.push_back(verdicts.of(item.joint, item.question, said));
-    }
+    verdicts = read_verdicts(items, said);
   });
   if (cluster::any_of(world, waits))
     return "the judge's questions are in " + requests.string() +

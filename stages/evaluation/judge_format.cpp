@@ -1,8 +1,3 @@
-#include <cctype>
-#include <fstream>
-#include <sstream>
-
-#include "cluster/error.hpp"
 #include "stages/batch_format.hpp"
 #include "stages/evaluation/judge.hpp"
 
@@ -10,16 +5,25 @@ namespace quench::evaluation {
 
 namespace {
 
+bool is_digit(const std::string& text, std::size_t at) {
+  return at < text.size() && text[at] >= '0' && text[at] <= '9';
+}
+
+// The number at this place where it is of one digit: nothing for 10, and for 1.5 or 1,5, which is
+// no rating and must not be cut to one.
+std::optional<double> lone_digit(const std::string& text, std::size_t at) {
+  if (!is_digit(text, at) || is_digit(text, at + 1)) return std::nullopt;
+  const bool has_mark = at + 1 < text.size() && (text[at + 1] == '.' || text[at + 1] == ',');
+  if (has_mark && is_digit(text, at + 2)) return std::nullopt;
+  return text[at] - '0';
+}
+
 // The digit behind the last `key` in the text, blanks and brackets between.
 std::optional<double> digit_after(const std::string& text, const std::string& key) {
   const auto found = text.rfind(key);
   if (found == std::string::npos) return std::nullopt;
   const auto at = text.find_first_not_of(" \t*[", found + key.size());
-  if (at == std::string::npos || text[at] < '0' || text[at] > '9') return std::nullopt;
-  const bool longer =
-      at + 1 < text.size() && std::isdigit(static_cast<unsigned char>(text[at + 1]));
-  if (longer) return std::nullopt;
-  return text[at] - '0';
+  return at == std::string::npos ? std::nullopt : lone_digit(text, at);
 }
 
 std::optional<double> within(std::optional<double> value, double most) {
@@ -39,7 +43,7 @@ std::string judge_prompt(JudgeQuestion question, const std::string& asked, const
                          const std::string& answer) {
   switch (question) {
     case JudgeQuestion::correct:
-      return asked + "\n\nReference answer: " + gold + "\nAttempt: " + answer +
+      return "Question: " + asked + "\n\nReference answer: " + gold + "\nAttempt: " + answer +
              "\n\nDoes the attempt give the reference answer, in whatever words? Give your reason "
              "in one line, then end with a line \"Correct: 1\" or \"Correct: 0\".";
     case JudgeQuestion::related:
@@ -53,17 +57,10 @@ std::string judge_prompt(JudgeQuestion question, const std::string& asked, const
   }
 }
 
-std::string judge_line(const std::string& custom_id, const std::string& prompt) {
+std::string judge_line(const std::string& custom_id, const std::string& judge,
+                       const std::string& prompt) {
   constexpr std::int64_t longest = 350;
-  return batch_request(custom_id, "judge", prompt, longest);
-}
-
-std::map<std::string, std::string> read_judge_answers(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  if (!stream) throw DataError(file.string() + ": cannot be read");
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return parse_batch_answers(text.str()).contents;
+  return batch_request(custom_id, judge, prompt, longest);
 }
 
 std::optional<double> judge_verdict(JudgeQuestion question, const std::string& text) {
@@ -73,10 +70,7 @@ std::optional<double> judge_verdict(JudgeQuestion question, const std::string& t
   }
   if (text.find("Rating:") != std::string::npos) return within(digit_after(text, "Rating:"), 2);
   const auto first = text.find_first_of("0123456789");
-  if (first == std::string::npos) return std::nullopt;
-  const auto end = text.find_first_not_of("0123456789", first);
-  const bool one_digit = (end == std::string::npos ? text.size() : end) == first + 1;
-  return one_digit ? within(text[first] - '0', 2) : std::nullopt;
+  return first == std::string::npos ? std::nullopt : within(lone_digit(text, first), 2);
 }
 
 }  // namespace quench::evaluation

@@ -75,6 +75,7 @@ Sample::Sample(std::span<const Pair> pairs, Split split, const Rules& rules,
     task.read(probe, *pair.edited, rules.reading, both.last(stratum.width));
     stratum.items.insert(stratum.items.end(), numbers.begin(), numbers.end());
   }
+  parts_ = measured_parts(numbers_of(total_of_all()), rules_);
 }
 
 std::vector<tasks::Ratio> Sample::total(const Stratum& stratum,
@@ -91,15 +92,17 @@ std::vector<tasks::Ratio> Sample::total(const Stratum& stratum,
   return sums;
 }
 
-std::vector<double> Sample::figures() const {
+Sample::Totals Sample::total_of_all() const {
   Totals totals;
   for (const auto& stratum : strata_) {
     std::vector<std::size_t> all(stratum.size());
     std::iota(all.begin(), all.end(), 0);
     totals.push_back(total(stratum, all));
   }
-  return figures_of(totals);
+  return totals;
 }
+
+std::vector<double> Sample::figures() const { return figures_of(total_of_all()); }
 
 std::vector<double> Sample::resampled(std::int64_t draw, std::int64_t again) const {
   const auto drawn = [&](const cluster::KeyedRandom& random, std::size_t s) {
@@ -125,7 +128,7 @@ std::vector<double> Sample::resampled(std::int64_t draw, std::int64_t again) con
   return figures_of(totals);
 }
 
-std::vector<double> Sample::figures_of(const Totals& totals) const {
+std::vector<double> Sample::numbers_of(const Totals& totals) const {
   std::vector<double> values(figure_names().size(), nan);
   for (std::size_t s = 0; s < strata_.size(); ++s) {
     const auto& place = layout().strata[s];
@@ -134,7 +137,12 @@ std::vector<double> Sample::figures_of(const Totals& totals) const {
       values[place.edited + k] = value_of(totals[s][place.width + k], place.exponential[k]);
     }
   }
-  add_composites(values, rules_);
+  return values;
+}
+
+std::vector<double> Sample::figures_of(const Totals& totals) const {
+  auto values = numbers_of(totals);
+  add_composites(values, rules_, parts_);
   return values;
 }
 
@@ -149,7 +157,7 @@ std::vector<std::int64_t> Sample::counts() const {
       counts[place.base + k] = counts[place.edited + k] = n;
     }
   }
-  add_composite_counts(counts, rules_);
+  add_composite_counts(counts, rules_, parts_);
   return counts;
 }
 

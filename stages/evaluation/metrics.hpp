@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -34,6 +35,15 @@ struct Rules {
   Form form = Form::choice;
   bool unguarded_fraction = false;  // the reference's division, whatever the base model's accuracy
   tasks::Reading reading;
+};
+
+// Which parts of the composite figures a sample measures at all: what is left of the own, similar
+// and general questions, by the deciding rules and then by the accuracy of each form, and
+// coherence. A part that it does not (no questions, or the untouched model is not above chance) is
+// left out of the figures made of several.
+struct MeasuredParts {
+  std::array<std::array<bool, 3>, 4> left{};
+  bool coherence = false;
 };
 
 // The names of all figures, in the order of their columns: composites (own_left, similar_left,
@@ -83,14 +93,18 @@ class Sample {
   };
   using Totals = std::vector<std::vector<tasks::Ratio>>;  // [stratum][2 x width]
 
+  Totals total_of_all() const;
   std::vector<tasks::Ratio> total(const Stratum& stratum,
                                   const std::vector<std::size_t>& picks) const;
+  // The tasks' figures; and with those made of them.
+  std::vector<double> numbers_of(const Totals& totals) const;
   std::vector<double> figures_of(const Totals& totals) const;
 
   Rules rules_;
   std::string purpose_;
   std::vector<Stratum> strata_;  // a task and subset each, in the order of their columns
   std::int64_t reused_ = 0, measured_ = 0;
+  MeasuredParts parts_;    // of the items as they are; resamples are of the same parts
   mutable Totals shared_;  // totals of general items of draw shared_draw_
   mutable std::int64_t shared_draw_ = -1;
 };
@@ -107,6 +121,14 @@ double fraction_left(double now, double base, double floor, bool unguarded = fal
 // 95% interval is above 0.
 Estimate base_margin(std::span<const Pair> pairs, std::int64_t resamples,
                      const std::string& purpose);
+
+// What coherence is the harmonic mean of: what is left of fluency, and of non-repetition. NaN: not
+// measured, as there are no instructions, or the untouched model answers none of them; of
+// non-repetition also where its answers repeat themselves throughout.
+struct CoherenceParts {
+  double fluency, variety;
+};
+CoherenceParts coherence_parts(const std::vector<double>& figures);
 
 // n / sum(1/v); 0 if any v is not finite or <= 0 (methods 7.4).
 double harmonic_mean(std::span<const double> values);

@@ -29,15 +29,22 @@ std::vector<Attack> list_attacks(const Inputs& inputs, const Options& options) {
   return attacks;
 }
 
+// The attack in a message.
+std::string label_of(const Inputs& inputs, const Attack& attack) {
+  return "'" + inputs.name(attack.concept_index) + "', seed " + std::to_string(attack.seed) +
+         (attack.erased ? "" : ", control");
+}
+
 std::vector<cluster::Task> tasks_of(const Inputs& inputs, const std::vector<Attack>& attacks) {
   std::vector<cluster::Task> tasks;
   for (const auto& attack : attacks) {
     cluster::Sha256 key;
-    key.field(inputs.inputs_hash)
+    key.field(std::to_string(schema))
+        .field(inputs.inputs_hash)
         .field(inputs.model_state_hash)
         .field(inputs.concept_hash(attack.concept_index));
     key.field(std::to_string(attack.seed)).field(attack.erased ? "erased" : "control");
-    tasks.push_back({key.hex(), 1});
+    tasks.push_back({key.hex(), 1, label_of(inputs, attack)});
   }
   return tasks;
 }
@@ -51,7 +58,8 @@ std::string pack(const Inputs& inputs, const Attack& attack, const std::vector<P
     steps.push_back(point.step);
     losses.push_back(point.loss);
     for (const auto& e : inputs.figures(attack.concept_index, probes, point.measurements)) {
-      for (const double x : {e.value, e.interval.low, e.interval.high}) figures.push_back(x);
+      for (const double x : {e.value, e.interval.low, e.interval.high, static_cast<double>(e.n)})
+        figures.push_back(x);
     }
     for (const auto& m : point.measurements) {
       for (const float x : m.values) values.push_back(x);
@@ -65,7 +73,7 @@ std::vector<std::string> figure_columns() {
   std::vector<std::string> columns;
   for (const std::string name : {"own_accuracy", "own_margin", "similar_accuracy", "similar_margin",
                                  "own_left", "similar_left"}) {
-    columns.insert(columns.end(), {name, name + "_low", name + "_high"});
+    columns.insert(columns.end(), {name, name + "_low", name + "_high", name + "_n"});
   }
   return columns;
 }

@@ -17,7 +17,7 @@ namespace quench::relearning {
 
 // Version of the layout of this stage's file. The file's root carries the number attribute
 // "failures": tasks that failed.
-inline constexpr std::int64_t schema = 1;
+inline constexpr std::int64_t schema = 2;
 
 struct Options {
   bool enabled = true;

@@ -23,10 +23,10 @@ class Csv {
     first_ = false;
     text_ += cell_of(value);
   }
-  // [value, low, high, n], the first `parts` of it; empty cells when it is missing.
-  void add_estimate(const json& object, const std::string& name, std::size_t parts = 3) {
+  // [value, low, high, n]; empty cells for what is missing of it.
+  void add_estimate(const json& object, const std::string& name) {
     const bool there = object.is_object() && object.contains(name);
-    for (std::size_t i = 0; i < parts; ++i)
+    for (std::size_t i = 0; i < 4; ++i)
       add(there && i < object[name].size() ? object[name][i] : json());
   }
   void end_row() {
@@ -40,13 +40,8 @@ class Csv {
   bool first_ = true;
 };
 
-void add_triple(std::vector<std::string>& header, const std::string& name) {
-  header.insert(header.end(), {name, name + "_low", name + "_high"});
-}
-
 void add_quadruple(std::vector<std::string>& header, const std::string& name) {
-  add_triple(header, name);
-  header.push_back(name + "_n");
+  header.insert(header.end(), {name, name + "_low", name + "_high", name + "_n"});
 }
 
 std::string concepts_csv(const json& document) {
@@ -71,7 +66,7 @@ std::string concepts_csv(const json& document) {
     csv.add(item.contains("dropped") ? json(item["dropped"].size()) : json());
     for (const char* which : {"joint", "alone"}) {
       const auto scores = item.value(which, json());
-      for (const auto& name : figures) csv.add_estimate(scores, name, 4);
+      for (const auto& name : figures) csv.add_estimate(scores, name);
     }
     csv.end_row();
   }
@@ -89,7 +84,7 @@ std::string curve_csv(const json& document) {
   Csv csv(header);
   for (const auto& point : document.value("curve", json::array())) {
     csv.add(point["erased"]);
-    for (const auto& name : figures) csv.add_estimate(point, name, 4);
+    for (const auto& name : figures) csv.add_estimate(point, name);
     csv.end_row();
   }
   return csv.text();
@@ -116,7 +111,7 @@ std::string relearning_csv(const json& document) {
   const std::vector<std::string> figures = {"own_accuracy",   "own_margin", "similar_accuracy",
                                             "similar_margin", "own_left",   "similar_left"};
   std::vector<std::string> header = {"concept", "seed", "start", "step", "loss"};
-  for (const auto& name : figures) add_triple(header, name);
+  for (const auto& name : figures) add_quadruple(header, name);
   Csv csv(header);
   for (const auto& attack : document.value("attacks", json::array())) {
     for (const auto& point : attack["points"]) {

@@ -24,7 +24,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int64_t schema = 1;             // of the stage files read here,
-constexpr std::int64_t corpus_schema = 2;      // of corpus.h5,
+constexpr std::int64_t corpus_schema = 3;      // of corpus.h5,
 constexpr std::int64_t evaluation_schema = 2;  // of baseline.h5 and evaluation.h5,
 constexpr std::int64_t selection_schema = 2;   // of selection.h5,
 constexpr std::int64_t edits_schema = 3;       // and of edits.h5

@@ -44,13 +44,33 @@ std::string dump(const json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
 }
 
-// The first {...} that is JSON.
-std::optional<json> first_object(const std::string& text) {
+// One past the } that closes the { at `begin`, braces within strings left out of account; npos
+// where none does.
+std::size_t end_of_object(const std::string& text, std::size_t begin) {
+  bool in_string = false;
+  int depth = 0;
+  for (auto at = begin; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string && c == '\\')
+      ++at;  // what it escapes ends no string
+    else if (c == '"')
+      in_string = !in_string;
+    else if (!in_string && c == '{')
+      ++depth;
+    else if (!in_string && c == '}' && --depth == 0)
+      return at + 1;
+  }
+  return std::string::npos;
+}
+
+// The first {...} that is JSON and has one of the keys, also one within another.
+std::optional<json> first_object(const std::string& text, std::initializer_list<const char*> keys) {
   for (auto begin = text.find('{'); begin != std::string::npos; begin = text.find('{', begin + 1)) {
-    const auto end = text.find('}', begin);
-    if (end == std::string::npos) return {};
-    auto object = json::parse(text.substr(begin, end - begin + 1), nullptr, false);
-    if (object.is_object()) return object;
+    const auto end = end_of_object(text, begin);
+    if (end == std::string::npos) continue;  // a quote in prose hides the end of this one
+    auto object = json::parse(text.substr(begin, end - begin), nullptr, false);
+    const auto has = [&](const char* key) { return object.contains(key); };
+    if (object.is_object() && std::ranges::any_of(keys, has)) return object;
   }
   return {};
 }
@@ -86,7 +106,7 @@ Question Questioner::membership(const Candidate& candidate, const std::string& c
 
 std::optional<std::string> description_of(const std::string& content) {
   auto text = trimmed(content);
-  if (const auto object = first_object(text)) {
+  if (const auto object = first_object(text, {"explanation", "description"})) {
     for (const char* key : {"explanation", "description"})
       if (object->contains(key) && (*object)[key].is_string())
         text = trimmed((*object)[key].get<std::string>());
@@ -96,9 +116,9 @@ std::optional<std::string> description_of(const std::string& content) {
 }
 
 std::optional<Membership> membership_of(const std::string& content) {
-  const auto object = first_object(content);
-  if (!object || !object->contains("is_member") || !(*object)["is_member"].is_boolean() ||
-      !object->contains("confidence") || !(*object)["confidence"].is_number())
+  const auto object = first_object(content, {"is_member"});
+  if (!object || !(*object)["is_member"].is_boolean() || !object->contains("confidence") ||
+      !(*object)["confidence"].is_number())
     return {};
   const auto confidence = (*object)["confidence"].get<double>();
   return Membership{(*object)["is_member"].get<bool>(), std::clamp(confidence, 0.0, 1.0)};

@@ -48,8 +48,8 @@ struct Membership {
   bool is_member = false;
   double confidence = 0;  // clamped to [0, 1]
 };
-// The first {...} of an answer to membership(); nothing unless it holds a truth value
-// is_member and a number confidence.
+// The first {...} with is_member in an answer to membership(); nothing unless is_member is a truth
+// value and confidence a number.
 std::optional<Membership> membership_of(const std::string& content);
 
 // What is known of a feature in the end. A missing or malformed answer is `missing`, never a no.

@@ -19,6 +19,7 @@ class FollowsInstructions : public Task {
     for (const auto& one : shared.instructions) {
       Probe probe = make_probe(ProbeKind::instruction, Subset::general, one.split);
       probe.context = making.prompts.prompt(making.prompts.is_chat() ? one.text : one.text + "\n");
+      probe.asked = one.text;
       probes.push_back(std::move(probe));
     }
   }

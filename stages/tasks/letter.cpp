@@ -1,8 +1,9 @@
 // Lettered questions (methods 7.1): by the likelihood of the four letters, which always gives one
 // of them, or by generation and search for a letter, where an answer may be invalid.
 #include <algorithm>
-#include <cctype>
 
+#include "model/tokenizer/pattern.hpp"
+#include "model/tokenizer/unicode.hpp"
 #include "stages/tasks/letter_order.hpp"
 #include "stages/tasks/letter_reply.hpp"
 #include "stages/tasks/task.hpp"
@@ -135,21 +136,17 @@ class Letter : public Task {
   }
 };
 
-bool is_word(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;  // letters of other scripts are words too
-}
-
 }  // namespace
 
 int first_letter(const std::string& text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] < 'A' || text[i] > 'D') continue;
-    const bool opens = i == 0 || !is_word(text[i - 1]);
-    const bool closes = i + 1 == text.size() || !is_word(text[i + 1]);
-    if (opens && closes) return text[i] - 'A';
-  }
-  return -1;
+  // What Python's \b[A-D]\b finds: letters and digits of every script, and _, are word characters,
+  // quotation marks, dashes and spaces beyond ASCII are not.
+  namespace tokenization = model::tokenization;
+  static const auto stands_alone =
+      tokenization::Pattern::regex(R"((?<![\p{L}\p{N}_])[A-D](?![\p{L}\p{N}_]))");
+  const auto whole = tokenization::replace_invalid(text);
+  const auto found = stands_alone.find_all(whole);
+  return found.empty() ? -1 : whole[found.front().begin] - 'A';
 }
 
 std::string behind_mark(const std::string& text, const std::string& mark) {

@@ -20,6 +20,7 @@ class Open : public Task {
         Probe probe = make_probe(ProbeKind::open, subset, question.split);
         probe.context = making.prompts.prompt(open_text(question.question));
         probe.accepted = question.accepted;
+        probe.asked = question.question;
         probes.push_back(std::move(probe));
       }
     };

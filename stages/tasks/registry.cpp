@@ -63,6 +63,21 @@ std::vector<const corpus::Question*> examples_for(const corpus::Question& questi
   return examples;
 }
 
+std::string missing_examples(const corpus::SharedText& shared, std::int64_t shots) {
+  std::int64_t fewer = 0, none = 0;
+  for (const auto& question : shared.general) {
+    const auto count = std::ssize(examples_for(question, shared, shots));
+    fewer += count < shots ? 1 : 0;
+    none += count < shots && count == 0 ? 1 : 0;
+  }
+  if (fewer == 0) return "";
+  return "corpus.shots = " + std::to_string(shots) + ": " + std::to_string(fewer) + " of " +
+         std::to_string(shared.general.size()) +
+         " general questions have fewer examples before them, " + std::to_string(none) +
+         " of these none: general.jsonl has too few questions of split dev (" +
+         std::to_string(shared.examples.size()) + " in all), or of their subject";
+}
+
 double share_right(const Probe& probe, const Measurement& measurement) {
   const auto& values = measurement.values;
   const auto best = std::ranges::max(values);

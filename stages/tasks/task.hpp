@@ -97,6 +97,9 @@ std::string open_text(const std::string& question);
 std::vector<const corpus::Question*> examples_for(const corpus::Question& question,
                                                   const corpus::SharedText& shared,
                                                   std::int64_t shots);
+// What to tell where general questions have fewer than `shots` examples before them: how many, and
+// how many of these have none. Empty: all have as many as were asked for.
+std::string missing_examples(const corpus::SharedText& shared, std::int64_t shots);
 // Of a choice or lettered measurement: 1 when the right option is the likeliest, 0 when another one
 // is, 1/n when n options tie exactly, which is what guessing between them is worth on average.
 // (Harnesses that take the first of equals, as lm-evaluation-harness does, let the order of the

@@ -1,4 +1,5 @@
 """Wrong inputs and full disks end with code 64 and one message that names the place; nothing half-written counts as done."""
+import fcntl
 import json
 import os
 import resource
@@ -50,6 +51,8 @@ def catalog(base, tmp_path):
     ("corpus.concepts=Gulf", ["Gulf", "Golf"]),
     ("relearning.concepts=Tennis", ["relearning.concepts", "Tennis"]),
     ("activations.layers=0-3", ["activations.layers", "'0-3'", "layers 0 to 2"]),
+    ("evaluation.form=letter", ["corpus.train_forms", "lacks letter", "evaluation.objective"]),
+    ("corpus.train_forms=choice,lettr", ["corpus.train_forms", "'lettr'"]),
     ("run.device=gpu", ["run.device", "'gpu'", "auto | cpu | cuda"]),
     ("run.model=/nowhere/model", ["run.model", "/nowhere/model"]),
     ("run.catalog=/nowhere/catalog", ["run.catalog", "/nowhere/catalog"]),
@@ -61,27 +64,48 @@ def test_setting(config, run, setting, parts, ranks):
     assert not run.exists()
 
 
+def write_initial(file, tokens, rank=6, seed=7, kind=np.float32):
+    with h5py.File(file, "w") as store:  # as docs/file-formats.md says
+        store.attrs.update(stage=np.bytes_("initial"), schema_version=1, run_id=np.bytes_("-"), inputs_hash=np.bytes_("-"),
+                           complete=1)
+        store["tokens"] = np.arange(tokens, dtype=np.int32)
+        store["coefficients"] = np.random.default_rng(seed).standard_normal((tokens, rank), dtype=np.float32).astype(kind)
+
+
 def test_initial_coefficients_from_a_file(base, config, run, tmp_path):
     file, vocab = tmp_path / "initial.h5", json.loads((base / "model/config.json").read_text())["vocab_size"]
     options = settings("dictionary.init=file", f"dictionary.init_file={file}", "dictionary.rank=6")
 
-    def write(tokens, rank=6):
-        with h5py.File(file, "w") as store:  # as docs/file-formats.md says
-            store.attrs.update(stage=np.bytes_("initial"), schema_version=1, run_id=np.bytes_("-"), inputs_hash=np.bytes_("-"),
-                               complete=1)
-            store["tokens"] = np.arange(tokens, dtype=np.int32)
-            store["coefficients"] = np.random.default_rng(7).standard_normal((tokens, rank), dtype=np.float32)
-
     refused(launch.run(config, run, *settings("dictionary.init=file")), "dictionary.init_file", "missing")
     refused(launch.run(config, run, *options), "dictionary.init_file", file)
-    write(vocab, rank=5)
+    write_initial(file, vocab, kind=np.float64)
+    refused(launch.run(config, run, *options), "dictionary.init_file", file, "float64")
+    write_initial(file, vocab, rank=5)
     refused(launch.run(config, run, *options), "dictionary.init_file", file, f"{vocab} x 6")
     assert not run.exists()
-    write(vocab)
+    write_initial(file, vocab)
     assert launch.run(config, run, *options, ranks=2).returncode == DONE
-    write(20)
+    write_initial(file, 20)
     refused(launch.run(config, run, *options), "dictionary/initial")  # changed since
     refused(launch.run(config, tmp_path / "other", *options), file, "no coefficients for")
+
+
+def test_factorisations_of_other_initial_coefficients_are_made_again(base, config, run, tmp_path):
+    file, vocab = tmp_path / "initial.h5", json.loads((base / "model/config.json").read_text())["vocab_size"]
+    options = settings("dictionary.init=file", f"dictionary.init_file={file}", "dictionary.rank=6", "relearning.enabled=false")
+    write_initial(file, vocab)
+    assert launch.run(config, run, *options, fault="dictionary:1:KILL").returncode != DONE
+    write_initial(file, vocab, seed=8)
+    refused(launch.run(config, run, *options), "dictionary/initial")
+    assert launch.run(config, run, *options, "--accept-changes").returncode == DONE
+    assert launch.run(config, tmp_path / "fresh", *options).returncode == DONE
+    with h5py.File(run / "dictionary.h5") as actual, h5py.File(tmp_path / "fresh/dictionary.h5") as expected:
+        assert np.array_equal(actual["dictionaries/objective/values"], expected["dictionaries/objective/values"])
+
+
+@pytest.mark.parametrize("words, place", [(["--gflops", "0"], "--gflops"), (["--gflops", "nan"], "--gflops"), (["--ranks", "-3"], "--ranks")])
+def test_plan_refuses_numbers_that_mean_nothing(config, run, words, place):
+    refused(launch.call([tiny_run.QUENCH, "plan", "-c", config, "--set", f"run.directory={run}", *words]), place)
 
 
 def test_plan_counts_the_activations_factorised(config, run):
@@ -100,6 +124,50 @@ def test_activations_of_an_earlier_configuration_are_removed(config, reference, 
     done = launch.run(config, run, *settings("activations.layers="), "--accept-changes")
     assert done.returncode == DONE, done.stderr
     assert "selection: kept" in done.stderr and not (run / "activations.h5").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", "{", '{"run_id": 5, "configuration": {}, "inputs": {}, "starts": []}',
+                                  '{"run_id": "a", "configuration": 5, "inputs": {}, "starts": []}'])
+def test_damaged_manifest(config, reference, run, text):
+    shutil.copytree(reference, run)
+    (run / "manifest.json").write_text(text)
+    refused(launch.run(config, run), run / "manifest.json")
+    for command in ("status", "report"):
+        refused(subprocess.run([tiny_run.QUENCH, command, run], capture_output=True, text=True), run / "manifest.json")
+
+
+def test_damaged_timings_begin_anew(config, reference, run):
+    shutil.copytree(reference, run)
+    (run / "timings.json").write_text("{")
+    assert launch.run(config, run).returncode == DONE
+    assert any(row["name"] == "stage/all" for row in json.loads((run / "timings.json").read_text()))
+
+
+def test_two_runs_in_one_directory(config, reference, run):
+    shutil.copytree(reference, run)
+    with open(run / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(launch.run(config, run), run, "another run")
+    assert launch.run(config, run).returncode == DONE
+
+
+def test_standard_output_that_cannot_be_written(reference):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([tiny_run.QUENCH, "status", reference], stdout=full, stderr=subprocess.PIPE, text=True)
+    refused(done, "standard output")
+
+
+def test_chat_templates(config, model, run):
+    def start(style):
+        return launch.run(config, run, *settings(f"run.model={model}", f"corpus.prompt_style={style}"))
+
+    template = model / "chat_template.jinja"
+    template.write_text("[INST] {{ messages }} [/INST]")
+    refused(start("chat"), "corpus.prompt_style", template)
+    done = start("auto")
+    assert done.returncode == DONE and str(template) in done.stderr, done.stderr
+    template.write_text("[INST] {{ messages }} [/INST] ")
+    refused(start("auto"), "model/chat_template.jinja")
 
 
 def test_several_problems_are_told_at_once(config, run):
@@ -192,9 +260,14 @@ def broken_config(model):
     return [model / "config.json", "byte"]
 
 
+def number_too_large(model):
+    (model / "config.json").write_text("{\"rms_norm_eps\": 1e999}", encoding="utf-8")
+    return [model / "config.json", "1e999"]
+
+
 @pytest.mark.parametrize("damage", [unsupported, truncated_weights, truncated_header, no_weights, pickled_weights,
                                     broken_tokenizer, no_tokenizer, tokenizer_of_a_larger_model, another_shape,
-                                    broken_config], ids=lambda damage: damage.__name__)
+                                    broken_config, number_too_large], ids=lambda damage: damage.__name__)
 def test_model(config, run, model, damage):
     parts = damage(model)
     refused(launch.run(config, run, *settings(f"run.model={model}")), *parts)
@@ -212,6 +285,21 @@ def test_all_problems_of_a_catalog_are_told(config, run, catalog):
     done = launch.run(config, run, *settings(f"run.catalog={catalog}"))
     refused(done, "concepts.jsonl:1: questions.concept.test[1].answer", "concepts.jsonl:2: sentences[2]",
             "sentnces", "general.jsonl:")
+
+
+def test_a_concept_without_paragraphs_is_not_attacked(config, reference, run, catalog):
+    def attacked(directory):
+        with h5py.File(directory / "relearning.h5") as store:
+            return sorted(set(store["attacks/concept"][:].tolist()))
+
+    without = attacked(reference)[0]
+    concepts = tiny_run.read_lines(catalog / "concepts.jsonl")
+    concepts[without]["paragraphs"] = []
+    tiny_run.write_lines(catalog / "concepts.jsonl", concepts)
+    done = launch.run(config, run, *settings(f"run.catalog={catalog}"), ranks=2)
+    assert done.returncode == DONE, done.stderr
+    assert done.stderr.count(f"'{concepts[without]['name']}' has no paragraphs") == 1, done.stderr
+    assert without not in attacked(run)
 
 
 def test_changes_of_an_existing_run(config, reference, run, catalog):
@@ -252,6 +340,18 @@ def test_export_does_not_replace_what_is_not_an_export(config, reference, run, t
     (other / "precious.txt").write_text("mine", encoding="utf-8")
     refused(launch.run(config, run, *settings(f"run.export_to={other}")), other)
     assert [path.name for path in other.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_places_that_cannot_be_used_are_told_at_the_start(config, run, model, tmp_path, ranks):
+    before = sorted(model.iterdir())
+    for directory in (model, model / "run"):
+        refused(launch.run(config, directory, *settings(f"run.model={model}"), ranks=ranks), "run.directory", directory)
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for target in (model, tmp_path / "file", tmp_path / "file" / "below"):
+        refused(launch.run(config, run, *settings(f"run.model={model}", f"run.export_to={target}"), ranks=ranks),
+                "run.export_to", target)
+    assert not run.exists() and sorted(model.iterdir()) == before
 
 
 @pytest.mark.skipif(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 64 << 30, reason="it would fit")

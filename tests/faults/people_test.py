@@ -27,7 +27,7 @@ def names(base):
 def test_a_patch_holds_the_edits_alone(base, reference, names, tmp_path):
     patch = tmp_path / "one.safetensors"
     untouched, edited = names[0], names[2]
-    done = call([QUENCH, "export", reference, "--concepts", untouched, edited, "--patch", patch, "--to", tmp_path / "whole"])
+    done = call([QUENCH, "export", reference, "--concepts", untouched, edited, edited, "--patch", patch, "--to", tmp_path / "whole"])
     assert done.returncode == DONE and f"no edit of {untouched} (no_effect)\n" in done.stderr, done.stderr
     edits = contents(reference / "edits.h5")
     ids = edits["edits/tokens/values"][slice(*edits["edits/tokens/offsets"][2:4])]
@@ -44,6 +44,21 @@ def test_a_patch_holds_the_edits_alone(base, reference, names, tmp_path):
     assert about["model"] == "model" and about["run_id"] == manifest["run_id"]
     assert json.loads(about["concepts"]) == [untouched, edited] and json.loads(about["base_model"]) == manifest["inputs"]
     assert float(about["joint_factor"]) == edits["/@joint_factor"]
+
+
+def test_an_exact_name_goes_before_an_alias(base, config, names, tmp_path):
+    catalog = shutil.copytree(base / "catalog", tmp_path / "catalog")
+    records = lines(catalog / "concepts.jsonl")
+    records[0]["aliases"] = [names[1], "both"]
+    records[2]["aliases"] = ["both", "alone"]
+    write_lines(catalog / "concepts.jsonl", records)
+    run = tmp_path / "run"
+    assert launch.run(config, run, *settings(f"run.catalog={catalog}", "relearning.enabled=false")).returncode == DONE
+    inspect = [QUENCH, "inspect", run, "--json", "--concept"]
+    assert json.loads(call([*inspect, names[1]]).stdout)["concept"] == names[1]
+    assert json.loads(call([*inspect, "alone"]).stdout)["concept"] == names[2]
+    done = call([*inspect, "both"])
+    assert done.returncode == USAGE and f"{names[0]}, {names[2]}" in done.stderr, done.stderr
 
 
 def test_export_says_what_is_wrong(base, reference, tmp_path):

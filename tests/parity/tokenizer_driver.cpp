@@ -49,4 +49,7 @@ int main(int argc, char** argv) try {
 } catch (const quench::Error& error) {
   std::cerr << error.what() << "\n";
   return static_cast<int>(error.code());
+} catch (const std::exception& error) {
+  std::cerr << error.what() << "\n";
+  return static_cast<int>(quench::ExitCode::internal);
 }

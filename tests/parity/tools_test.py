@@ -264,7 +264,7 @@ def source(tmp_path):
 
 
 def read_lines(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def run_import(source, *options, fails=False):
@@ -296,12 +296,15 @@ def test_import_with_mmlu_and_alpaca(source, suffix):
     text = {"json": json.dumps(rows), "jsonl": "\n".join(map(json.dumps, rows)),
             "csv": 'question,A,B,C,D,answer\nm0?,1,2,3,4,A\nm1?,1,2,3,4,B\nm2?,1,1,3,4,D\n'}[suffix]
     mmlu, alpaca = source.parent / f"mmlu.{suffix}", source.parent / "alpaca.json"
-    mmlu.write_text(text)
+    if suffix == "jsonl":  # lines as other programs write them: a break of Unicode's within, blank ones between
+        text = "\r\n\n" + text.replace("m0?", "m\u20280?").replace("\n", "\r\n") + "\n\n"
+    mmlu.write_bytes(text.encode())
     alpaca.write_text(json.dumps([{"instruction": "do this"}, {"instruction": "do that"}]))
     said = run_import(source, "--mmlu", mmlu, "--alpaca", alpaca)
     assert "general.jsonl: left out 1 questions with two equal options" in said
     general = read_lines(source.parent / "out" / "general.jsonl")
-    assert [(q["question"], q["answer"], q["split"]) for q in general] == [("m0?", "1", "test"), ("m1?", "2", "test")]
+    assert [(q["question"], q["answer"], q["split"]) for q in general] == [
+        ("m\u20280?" if suffix == "jsonl" else "m0?", "1", "test"), ("m1?", "2", "test")]
     assert read_lines(source.parent / "out" / "instructions.jsonl") == [
         {"instruction": "do that", "split": "train"}, {"instruction": "do this", "split": "test"}]
 
@@ -313,6 +316,10 @@ def test_import_refuses(source):
     (source.parent / "mmlu.json").write_text("[]")
     assert "row 2 of mmlu_train_indices.json" in run_import(
         source, "--force", "--mmlu", source.parent / "mmlu.json", fails=True)
+    for suffix in ("json", "jsonl", "csv"):
+        (source.parent / f"mmlu.{suffix}").write_bytes(b"caf\xe9")
+        assert f"mmlu.{suffix}: not UTF-8 at byte 3" in run_import(
+            source, "--force", "--mmlu", source.parent / f"mmlu.{suffix}", fails=True)
     (source / "mc_questions.json").write_text('{"Golf": {}}')
     assert "'Golf' has no 'QA_test'" in run_import(source, "--force", fails=True)
     (source / "mc_questions.json").write_text('{"Golf": {\n}')

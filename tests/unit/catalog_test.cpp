@@ -1,6 +1,7 @@
 #include "stages/corpus/catalog.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <fstream>
@@ -113,6 +114,33 @@ TEST_F(Catalog, SyntaxErrorsAndInvalidTextDoNotStopTheCheck) {
                           std::to_string(offset) + " in the file)");
   EXPECT_EQ(found[2], "concepts.jsonl:4: must be an object, is array");
   EXPECT_EQ(found[3], "concepts.jsonl:5: name: the same name as on line 1");
+}
+
+TEST_F(Catalog, NumbersTooLargeDoNotStopTheCheck) {
+  write("neutral.jsonl", {R"({"text": 1e999})", R"({"text": ""})"});
+  const auto found = problems();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].find("neutral.jsonl:1: JSON error in the line: "), 0u) << found[0];
+  EXPECT_NE(found[0].find("1e999"), std::string::npos) << found[0];
+  EXPECT_EQ(found[1], "neutral.jsonl:2: text: is empty");
+}
+
+TEST_F(Catalog, ValuesNestedDeeplyAreRefused) {
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
+  write("general.jsonl", {R"({"question": )" + nested(100'000) + "}", nested(32)});
+  const auto found = problems();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0], "general.jsonl:1: nested too deeply");
+  EXPECT_EQ(found[1], "general.jsonl:2: must be an object, is array");
+}
+
+TEST_F(Catalog, APipeIsNotWaitedFor) {
+  std::filesystem::remove(dir_ / "neutral.jsonl");
+  ASSERT_EQ(::mkfifo((dir_ / "neutral.jsonl").c_str(), 0600), 0);
+  EXPECT_EQ(problems(),
+            Texts{"neutral.jsonl: cannot be read: no such file, or no right to read it"});
 }
 
 TEST_F(Catalog, MissingUnknownAndDoubledFields) {
@@ -365,6 +393,22 @@ TEST_F(Catalog, GeneralQuestionsInMmluLayout) {
   EXPECT_EQ(told,
             (Texts{"general.jsonl:1: answer: must be the place of the right choice, from 0 on",
                    "general.jsonl:2: answer: must be the place of the right choice, from 0 on"}));
+}
+
+TEST_F(Catalog, EverythingWrongWithAGeneralQuestionIsToldOnce) {
+  auto plain = make_general("Why?", "train");
+  plain["subject"] = 7;
+  const json mmlu{{"question", ""},
+                  {"choices", {"a", "b", "", "d"}},
+                  {"answer", -1},
+                  {"subject", json::array()}};
+  write("general.jsonl", {plain.dump(), mmlu.dump()});
+  EXPECT_EQ(problems(),
+            (Texts{"general.jsonl:1: subject: must be a string, is number",
+                   "general.jsonl:2: split: is missing", "general.jsonl:2: choices[2]: is empty",
+                   "general.jsonl:2: answer: must be the place of the right choice, from 0 on",
+                   "general.jsonl:2: question: is empty",
+                   "general.jsonl:2: subject: must be a string, is array"}));
 }
 
 TEST_F(Catalog, ChoosesConceptsInTheCatalogsOrder) {

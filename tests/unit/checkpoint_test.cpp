@@ -112,6 +112,7 @@ TEST_F(CheckpointTest, RefusesWhatIsNoHeader) {
   expect_header_refused("", "", "not JSON");
   expect_header_refused("{\"a\":", "", "not JSON at byte");
   expect_header_refused("{} {}", "", "not JSON");
+  expect_header_refused(R"({"a": {"dtype": "F32", "shape": [1e999]}})", "", "a cannot be read");
   expect_header_refused("{\"\xff\":1}", "", "not JSON");
   expect_header_refused("[]", "", "not expected");
   expect_header_refused("3", "", "not a JSON object");
@@ -293,12 +294,26 @@ TEST_F(CheckpointTest, KnowsTheTensorsOfAnArchitecture) {
   EXPECT_EQ(gemma.at("model.layers.0.self_attn.q_norm.weight"), (std::vector<std::int64_t>{2}));
 }
 
+TEST_F(CheckpointTest, FindsTensorsThatNothingUses) {
+  auto config = small_config();
+  auto tensors = tensors_of(config);
+  tensors.push_back({"model.layers.7.input_layernorm.weight", "I64", {1}, eight});
+  tensors.push_back({"model.layers.7.self_attn.rotary_emb.inv_freq", "I64", {1}, eight});
+  write_file(dir_ / "model.safetensors", safetensors_of(tensors));
+  const auto unused = [&] { return unused_tensors(config, Checkpoint::open(dir_.path())); };
+  const std::vector<std::string> expected{"model.layers.7.input_layernorm.weight"};
+  EXPECT_EQ(unused(), expected);
+  config.tied = true;  // the head is then the embedding
+  EXPECT_EQ(unused(), expected);
+}
+
 TEST_F(CheckpointTest, ChecksTensorsAgainstTheConfiguration) {
   const auto config = small_config();
   auto tensors = tensors_of(config);
   tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", "I64", {1}, eight});
   write_file(dir_ / "model.safetensors", safetensors_of(tensors));
   EXPECT_NO_THROW(check_tensors(config, Checkpoint::open(dir_.path())));
+  EXPECT_TRUE(unused_tensors(config, Checkpoint::open(dir_.path())).empty());
 
   std::erase_if(tensors, [](const auto& tensor) { return tensor.name == "model.norm.weight"; });
   for (auto& tensor : tensors) {
@@ -315,6 +330,7 @@ TEST_F(CheckpointTest, ChecksTensorsAgainstTheConfiguration) {
     FAIL();
   } catch (const DataError& error) {
     const std::string text = error.what();
+    EXPECT_EQ(text.find(dir_.path().string()), 0U) << text;
     for (const auto* part : {"model.norm.weight: missing", "lm_head.weight: has shape [4, 3]",
                              "[3, 4]", "up_proj.weight: dtype I32", "\"dtype\": \"bfloat16\""})
       EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;

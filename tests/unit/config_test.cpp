@@ -256,6 +256,7 @@ TEST(Config, RefusesWhatIsNoJsonObject) {
   refused("{\"vocab_size\": ", "not JSON at byte");
   refused("[1]", "not a JSON object");
   refused("", "not JSON");
+  refused("{\"rms_norm_eps\": 1e999}", "1e999");
   refused("{\"a\":" + std::string(500'000, '['), "too deeply");
   refused(std::string(2 << 20, ' '), "at most");
   std::filesystem::remove(dir / "config.json");

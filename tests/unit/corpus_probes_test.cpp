@@ -1,6 +1,7 @@
 #include <set>
 
 #include "cluster/random.hpp"
+#include "stages/tasks/task.hpp"
 #include "tests/unit/corpus_fixture.hpp"
 
 namespace quench::corpus {
@@ -103,6 +104,7 @@ TEST_F(CorpusTest, OpenProbes) {
   EXPECT_EQ(probes[1].context, Ids{bos} + bytes("Question: O3 E?\nAnswer:"));
   EXPECT_EQ(probes[1].accepted, (std::vector<std::string>{"blue", "navy"}));
   EXPECT_EQ(probes[0].accepted, std::vector<std::string>{"green"});
+  EXPECT_EQ(probes[1].asked, "O3 E?");
   EXPECT_TRUE(probes[1].continuations.empty());
 }
 
@@ -164,7 +166,10 @@ TEST_F(CorpusTest, ChatPromptsAreUserTurns) {
   EXPECT_EQ(letter.continuations,
             (std::vector<Ids>{bytes("A"), bytes("B"), bytes("C"), bytes("D")}));
   EXPECT_EQ(select(probes, ProbeKind::text)[0].context, Ids{bos});
-  EXPECT_EQ(select(corpus.shared_probes(), ProbeKind::instruction)[0].context, turn("Do it."));
+  const auto instruction = select(corpus.shared_probes(), ProbeKind::instruction)[0];
+  EXPECT_EQ(instruction.context, turn("Do it."));
+  EXPECT_EQ(instruction.asked, "Do it.");  // without the turn around it
+  EXPECT_EQ(select(probes, ProbeKind::open)[1].asked, "O3 E?");
 
   Options plain;
   plain.prompt_style = "plain";
@@ -213,6 +218,17 @@ TEST_F(CorpusTest, ExamplesStandBeforeGeneralQuestions) {
             std::string::npos);
   EXPECT_NE(text.find("no formatting.\n\nAnswer: C\n\nChoose the single"), std::string::npos);
   EXPECT_EQ(letter.correct, 0);
+
+  const auto shared = read_shared(catalog_);
+  EXPECT_EQ(tasks::missing_examples(shared, 0), "");
+  EXPECT_EQ(tasks::missing_examples(shared, 1), "");
+  EXPECT_TRUE(tasks::missing_examples(shared, 2).starts_with(
+      "corpus.shots = 2: 1 of 2 general questions have fewer examples "
+      "before them, 0 of these none"));
+  write("general.jsonl", {mmlu("G1?", "art", 0, "train"), mmlu("G2?", "law", 0, "test")});
+  EXPECT_TRUE(tasks::missing_examples(read_shared(catalog_), 5)
+                  .starts_with("corpus.shots = 5: 2 of 2 general questions have fewer examples "
+                               "before them, 2 of these none"));
 }
 
 }  // namespace

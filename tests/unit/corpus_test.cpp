@@ -19,7 +19,8 @@ using namespace testing;
 json content_of(const std::filesystem::path& path) {
   const cluster::StoreReader file(path, "corpus", schema);
   json content;
-  for (const char* name : {"concepts/name", "concepts/hash", "concepts/aliases", "probes/accepted"})
+  for (const char* name :
+       {"concepts/name", "concepts/hash", "concepts/aliases", "probes/accepted", "probes/asked"})
     content[name] = file.read_strings(name);
   for (const char* name : {"concepts/sentence_count", "neutral/sentence_count", "probes/concept",
                            "probe_offsets", "paragraph_offsets", "sentence_offsets"})

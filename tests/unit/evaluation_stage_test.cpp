@@ -1,10 +1,14 @@
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cluster/random.hpp"
+#include "stages/batch_format.hpp"
 #include "stages/evaluation/evaluation.hpp"
+#include "stages/evaluation/judge.hpp"
 #include "tests/support/scratch_directory.hpp"
 #include "tests/unit/tiny_model.hpp"
 #include "tests/unit/tokenizer_fixture.hpp"
@@ -54,6 +58,8 @@ class EvaluationStage : public model::TokenizerFixture {
         continuation.push_back(id(key + 50 + 4 * k + i, 20));
     }
     if (kind == ProbeKind::choice) prefer(probe);
+    if (kind == ProbeKind::open || kind == ProbeKind::instruction)
+      probe.asked = "what " + std::to_string(probe.id) + " asks";
     return probe;
   }
 
@@ -139,6 +145,27 @@ class EvaluationStage : public model::TokenizerFixture {
       run(in, options_, context);
     });
     return directory / "evaluation.h5";
+  }
+
+  // What so many ranks say about the judge of the evaluation in `directory`; empty: judged.
+  std::string judge(const std::filesystem::path& directory, int ranks = 1) {
+    std::string waits_for;
+    cluster::run_on_threads(ranks, [&](cluster::Communicator& comm) {
+      cluster::Session session(comm.split(0, comm.rank()), {1, 1});
+      cluster::StopFlag stop;
+      cluster::Timers timers;
+      cluster::Context context{session, stop, timers, directory, true};
+      const Measurements baseline(directory / "baseline.h5", "baseline", "measurements");
+      const auto said = run_judge({.probes = source_,
+                                   .tokenizer = tokenizer_.get(),
+                                   .baseline = &baseline,
+                                   .inputs_hash = "evaluation",
+                                   .run_id = "run",
+                                   .judge = "my-judge"},
+                                  options_, context);
+      if (comm.rank() == 0) waits_for = said;
+    });
+    return waits_for;
   }
 
   const quench::testing::ScratchDirectory scratch_;
@@ -239,6 +266,53 @@ TEST_F(EvaluationStage, TheCurveEndsWithTheJointModel) {
   }
   std::ranges::sort(order);
   EXPECT_EQ(order, (std::vector<std::int64_t>{0, 1}));
+}
+
+// The custom_ids of a file of requests, which name the judge and hold what is asked, bare.
+std::vector<std::string> ids_in(const std::filesystem::path& requests) {
+  std::vector<std::string> ids;
+  std::ifstream stream(requests);
+  for (std::string line; std::getline(stream, line);) {
+    const auto request = nlohmann::json::parse(line);
+    ids.push_back(request["custom_id"]);
+    EXPECT_EQ(request["body"]["model"], "my-judge");
+    const std::string prompt = request["body"]["messages"][0]["content"];
+    EXPECT_TRUE(prompt.starts_with("Text:\n") || prompt.starts_with("Question: what ") ||
+                prompt.starts_with("Instruction:\nwhat "))
+        << prompt;
+  }
+  return ids;
+}
+
+TEST_F(EvaluationStage, TheJudgeWaitsUntilOneOfItsQuestionsIsAnswered) {
+  const auto directory = make(1).parent_path();
+  const auto answers = judge_answers(directory, "evaluation");
+  const auto waits = [&] { return !judge(directory, 2).empty(); };
+  EXPECT_TRUE(waits());
+  const auto ids = ids_in(judge_requests(directory, "evaluation"));
+  ASSERT_FALSE(ids.empty());
+  std::ofstream(answers) << "";
+  EXPECT_TRUE(waits());
+  std::ofstream(answers) << batch_answer("of another run", "my-judge", "Correct: 1") << "\n";
+  EXPECT_TRUE(waits());
+  std::filesystem::remove(answers);
+  std::filesystem::create_directory(answers);
+  EXPECT_TRUE(waits());
+  std::filesystem::remove(answers);
+  EXPECT_FALSE(std::filesystem::exists(directory / "judgement.h5"));
+
+  std::ofstream(answers) << batch_answer(ids[0], "my-judge", "Correct: 1\nRating: [[1]]") << "\n";
+  EXPECT_FALSE(waits());
+  {
+    const cluster::StoreReader store(directory / "judgement.h5", "judgement", judgement_schema);
+    EXPECT_EQ(store.shape("open/scores"), (std::vector<std::int64_t>{concepts, 2, 7}));
+    EXPECT_EQ(store.shape("instructions/scores"), (std::vector<std::int64_t>{2, 7}));
+    EXPECT_LT(store.number_attribute("/", "missing"), store.number_attribute("/", "asked"));
+  }
+  // Without its answers an older judgement is not this run's.
+  std::filesystem::remove(answers);
+  EXPECT_TRUE(waits());
+  EXPECT_FALSE(std::filesystem::exists(directory / "judgement.h5"));
 }
 
 TEST_F(EvaluationStage, RunsShareBaseResults) {

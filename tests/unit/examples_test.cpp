@@ -111,11 +111,12 @@ class ExamplesTest : public model::TokenizerFixture {
 
   void write_files() const {
     const auto comm = cluster::make_self_communicator();
-    const auto store = [&](const char* file, const char* stage) {
-      return cluster::StoreWriter(*comm, dir_ / file, {stage, 2, "run", "inputs"});
+    const auto store = [&](const char* file, const char* stage, std::int64_t schema) {
+      return cluster::StoreWriter(*comm, dir_ / file, {stage, schema, "run", "inputs"});
     };
-    auto corpus = store("corpus.h5", "corpus");
-    auto base = store("baseline.h5", "baseline"), evaluation = store("evaluation.h5", "evaluation");
+    auto corpus = store("corpus.h5", "corpus", 3);
+    auto base = store("baseline.h5", "baseline", 2),
+         evaluation = store("evaluation.h5", "evaluation", 2);
     std::vector<std::uint8_t> kinds, subsets, splits;
     Strings accepted;
     std::vector<Ids> contexts, base_said, joint_said;

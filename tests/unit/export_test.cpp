@@ -209,6 +209,26 @@ TEST_F(ExportTest, NeverOverwritesItsSource) {
   EXPECT_EQ(read_file(model_.path() / "model.safetensors"), before);
 }
 
+TEST_F(ExportTest, ABareNameIsAFolderHere) {
+  const auto before = fs::current_path();
+  fs::current_path(target_.path());
+  for (const auto* name : {"erased", "beside/"})
+    EXPECT_NO_THROW(export_model(model_.path(), model_.config(), model_.checkpoint(), overlay(),
+                                 name, provenance))
+        << name;
+  fs::current_path(before);
+  expect_only({"erased", "beside"});
+}
+
+TEST_F(ExportTest, TheTargetIsCheckedWithoutWriting) {
+  EXPECT_EQ(check_export_target(model_.path(), out() / "", false), fs::weakly_canonical(out()));
+  EXPECT_THROW(check_export_target(model_.path(), model_.path(), true), DataError);
+  write_file(out(), "a file");
+  EXPECT_THROW(check_export_target(model_.path(), out(), true), DataError);
+  EXPECT_THROW(check_export_target(model_.path(), out() / "below", true), DataError);
+  expect_only({"erased"});
+}
+
 TEST_F(ExportTest, AFullDiskLeavesNothingBehind) {
   run();
   const auto before = read_file(out() / "model.safetensors");

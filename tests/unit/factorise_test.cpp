@@ -64,7 +64,8 @@ std::vector<Case> cases() {
   for (const std::string form : {"bounded", "streamed", "device"})
     for (const auto& shape :
          {Shape{200, 16, 8, 0.05}, Shape{431, 48, 20, 0.01}, Shape{60, 80, 10, 0.2},
-          Shape{1500, 24, 4, 0.003}, Shape{40, 12, 6, 0.5}, Shape{700, 16, 24, 0.02}})
+          Shape{1500, 24, 4, 0.003}, Shape{40, 12, 6, 0.5}, Shape{700, 16, 24, 0.02},
+          Shape{132, 64, 140, 0.05}})
       out.push_back({shape, form});
   for (const auto& shape :
        {Shape{1500, 24, 4, 0.003}, Shape{1100, 48, 20, 0.02}, Shape{2000, 70, 60, 0.01}})
@@ -263,11 +264,11 @@ TEST_P(OnProcessorOrDevice, RaisesTheRidgeOfASingularSystem) {
   options.rank = 6;
   options.density = 0.5;
   options.max_iterations = 10;
-  options.ridge = 1e-8;  // three rows span no six features
+  options.ridge = 1e-17;  // three rows span no six features
   const auto fit = fit_of_form(make_columns(3, 12), 12, options, GetParam());
-  EXPECT_GT(fit.ridge, 5e-8);
+  EXPECT_GT(fit.ridge, 5e-17);
   EXPECT_TRUE(std::isfinite(fit.objective.back()));
-  options.ridge = 1e-14;
+  options.ridge = 1e-25;
   EXPECT_THROW(fit_of_form(make_columns(3, 12), 12, options, GetParam()), DataError);
 }
 

@@ -69,7 +69,7 @@ TEST(Memory, DoesNotOverflow) {
 }
 
 TEST(Memory, TellsBothNumbersAndTheRemedies) {
-  const MemoryEstimate estimate{std::int64_t{8} << 30, std::int64_t{1} << 30, 0, 0};
+  MemoryEstimate estimate{std::int64_t{8} << 30, std::int64_t{1} << 30, 0, 1};
   EXPECT_NO_THROW(check_memory(estimate, 2, estimate.total(2)));
   try {
     check_memory(estimate, 2, std::int64_t{4} << 30);
@@ -79,6 +79,15 @@ TEST(Memory, TellsBothNumbersAndTheRemedies) {
     for (const auto* part : {"4.0 GiB", "8.0 GiB", "10.4 GiB", "fewer ranks", "batch_tokens"})
       EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
     EXPECT_EQ(text.find("attacks"), std::string::npos);
+  }
+  estimate.factorisation = 0;  // of a command that has no dictionaries and no configuration
+  try {
+    check_memory(estimate, 2, std::int64_t{4} << 30);
+    FAIL();
+  } catch (const ConfigError& error) {
+    const std::string text = error.what();
+    for (const auto* part : {"dictionary", "batch_tokens"})
+      EXPECT_EQ(text.find(part), std::string::npos) << text;
   }
 }
 

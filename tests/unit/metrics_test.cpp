@@ -229,9 +229,56 @@ TEST(Summarise, NothingIsLeftOfNothing) {
     EXPECT_TRUE(std::isnan(s["own_left"].value));
     EXPECT_TRUE(std::isnan(s["efficacy"].value));
     EXPECT_TRUE(std::isnan(s["general_left"].value));  // no questions at all
-    EXPECT_EQ(s["specificity"].value, 0);
-    EXPECT_EQ(s["harmonic"].value, 0);
+    EXPECT_EQ(s["specificity"].value, 1);              // the measurable part alone
+    EXPECT_TRUE(std::isnan(s["harmonic"].value));
   }
+}
+
+TEST(Summarise, WhatCannotBeMeasuredIsLeftOut) {
+  Answers answers;
+  answers.add_choice(Subset::own, 1, 0.5f);
+  answers.add_choice(Subset::similar, 1, 0.5f);
+  answers.add_choice(Subset::general, -1, -1);  // the untouched model knows no better
+  add_instructions(answers);
+  const auto s = summary(answers);
+  EXPECT_TRUE(std::isnan(s["general_left"].value));
+  EXPECT_NEAR(s["specificity"].value, 0.5, 1e-7);
+  EXPECT_EQ(s["specificity"].n, 1);
+  EXPECT_NEAR(s["harmonic"].value, 0.5, 1e-7);
+  EXPECT_NEAR(s["harmonic_all"].value, 3 / (2 + 2 + 1 / s["coherence"].value), 1e-7);
+  EXPECT_EQ(s["harmonic"].n, 2);
+  Answers alone;
+  alone.add_choice(Subset::own, 1, 0.25f);
+  alone.add_choice(Subset::similar, -1, 1);
+  const auto t = summary(alone);
+  EXPECT_TRUE(std::isnan(t["specificity"].value));
+  EXPECT_NEAR(t["harmonic"].value, 0.75, 1e-7);
+  EXPECT_NEAR(t["harmonic_all"].value, 0.75, 1e-7);
+  // The reference's division keeps its rule: 0 where a part cannot be computed.
+  Rules rules;
+  rules.unguarded_fraction = true;
+  EXPECT_EQ(summarise(alone.pairs(), Split::test, rules, 0, "test")["harmonic"].value, 0);
+}
+
+TEST(Summarise, ResamplesAreOfTheSameParts) {
+  Answers answers;
+  answers.add_choice(Subset::own, 1, 0.5f);
+  answers.add_choice(Subset::general, 1, 1);
+  answers.add_choice(Subset::similar, 4, 1);  // a quarter is left where it is drawn
+  answers.add_choice(Subset::similar, -1, -1);
+  const Sample sample(answers.pairs(), answers.split, Rules{}, "test");
+  EXPECT_NEAR(sample.figures()[figure_index("similar_left")], 0, 1e-7);
+  int unmeasured = 0;
+  for (int draw = 0; draw < 50; ++draw) {
+    const auto row = sample.resampled(draw);
+    const bool is_measured = !std::isnan(row[figure_index("similar_left")]);
+    unmeasured += is_measured ? 0 : 1;
+    // Not what is left of the general questions alone, which would be 1.
+    EXPECT_EQ(std::isnan(row[figure_index("specificity")]), !is_measured);
+    EXPECT_EQ(std::isnan(row[figure_index("harmonic_all")]), !is_measured);
+  }
+  EXPECT_GT(unmeasured, 0);
+  EXPECT_LT(unmeasured, 50);
 }
 
 TEST(Summarise, EmptyAnswersLowerCoherence) {
@@ -246,6 +293,23 @@ TEST(Summarise, EmptyAnswersLowerCoherence) {
   EXPECT_DOUBLE_EQ(s_of({0, 0, 1}), 0.5);  // half of the answers, half of non-repetition
   answers.add(ProbeKind::instruction, Subset::general, {20, 10, 0}, {0, 0, 1});
   EXPECT_EQ(summary(answers)["coherence"].value, 0);
+}
+
+TEST(Summarise, PartsOfCoherence) {
+  Answers answers;
+  add_instructions(answers);
+  const auto parts = [](const Answers& of) {
+    return coherence_parts(Sample(of.pairs(), of.split, Rules{}, "test").figures());
+  };
+  EXPECT_NEAR(parts(answers).fluency, std::exp(-1), 1e-6);
+  EXPECT_NEAR(parts(answers).variety, 0.75, 1e-6);
+  Answers silent, stuck;
+  silent.add(ProbeKind::instruction, Subset::general, {0, 0, 1}, {20, 10, 0});
+  EXPECT_TRUE(std::isnan(parts(silent).fluency));
+  EXPECT_TRUE(std::isnan(summary(silent)["coherence"].value));
+  stuck.add(ProbeKind::instruction, Subset::general, {20, 10, 1}, {20, 10, 1});
+  EXPECT_TRUE(std::isnan(parts(stuck).variety));
+  EXPECT_DOUBLE_EQ(summary(stuck)["coherence"].value, 1);  // fluency alone
 }
 
 // Own questions whose edited margins scatter about a half of the base's.

@@ -140,7 +140,7 @@ TEST(HtmlPage, BrokenTextIsStillJson) {
 class Report : public ::testing::Test {
  protected:
   void SetUp() override {
-    cluster::StoreWriter store(*comm_, directory_ / "corpus.h5", {"corpus", 2, "run", "inputs"});
+    cluster::StoreWriter store(*comm_, directory_ / "corpus.h5", {"corpus", 3, "run", "inputs"});
     store.write_strings("concepts/name", names_);
     write<std::int64_t>(store, "concepts/sentence_count", {3, 4, 5});
     store.finish();
@@ -218,12 +218,12 @@ class Report : public ::testing::Test {
     write<std::int64_t>(*s, "attacks/concept", {0, 0, 0, 1});
     write<std::int64_t>(*s, "attacks/seed", {0, 0, 1, 0});
     write<std::uint8_t>(*s, "attacks/erased", {1, 0, 1, 1});
-    s->write_strings("figures", {"own_left", "own_left_low", "own_left_high"});
+    s->write_strings("figures", {"own_left", "own_left_low", "own_left_high", "own_left_n"});
     s->write_ragged<std::int64_t>("curves/steps", {{0, 9}, {0, 9}, {0, 9}, {}});
     s->write_ragged<double>("curves/loss", {{nan, 2.5}, {nan, 2}, {nan, 1}, {}});
-    s->write_ragged<double>("curves/figures", {{0.25, 0.2, 0.3, 0.5, 0.4, 0.6},
-                                               {1, 1, 1, 0.95, 0.9, 1},
-                                               {0.25, 0.2, 0.3, 0.7, 0.6, 0.8},
+    s->write_ragged<double>("curves/figures", {{0.25, 0.2, 0.3, 12, 0.5, 0.4, 0.6, 12},
+                                               {1, 1, 1, 12, 0.95, 0.9, 1, 12},
+                                               {0.25, 0.2, 0.3, 12, 0.7, 0.6, 0.8, 12},
                                                {}});
     s->finish();
   }
@@ -302,7 +302,10 @@ TEST_F(Report, EverythingThatIsThere) {
       line(concepts, 1).starts_with("\"Golf, mini\",ok,5.0,,,,2,1,0.75,0.7,0.8,20.0,0.25,0.2,"));
   EXPECT_EQ(line(concepts, 3), "東京,failed,0.0,,,,1,0," + std::string(23, ',') + "\r");
   EXPECT_EQ(line(text_of("relearning.csv"), 2),
-            "\"Golf, mini\",0,erased,9,2.5,,,,,,,,,,,,,0.5,0.4,0.6,,,\r");
+            "\"Golf, mini\",0,erased,9,2.5" + std::string(17, ',') + "0.5,0.4,0.6,12.0,,,,\r");
+  EXPECT_TRUE(line(text_of("relearning.csv"), 0)
+                  .starts_with("concept,seed,start,step,loss,own_accuracy,own_accuracy_low,"
+                               "own_accuracy_high,own_accuracy_n,own_margin,"));
   EXPECT_EQ(lines_of(text_of("relearning.csv")).size(), 7U);
 
   const auto data = json::parse(data_of(text_of("index.html")));
@@ -322,7 +325,7 @@ TEST_F(Report, EverythingThatIsThere) {
   EXPECT_EQ(line(text_of("overlaps.csv"), 2),
             "\"Golf, mini\",\"</script><b>&\"\"'<!--<script>\",1,0.5\r");
   EXPECT_TRUE(data["attacks"][3]["points"].empty());
-  EXPECT_EQ(data["attacks"][1]["points"][1]["own_left"], json({0.95, 0.9, 1.0}));
+  EXPECT_EQ(data["attacks"][1]["points"][1]["own_left"], json({0.95, 0.9, 1.0, 12.0}));
 }
 
 TEST_F(Report, DamagedFilesAreLeftOut) {

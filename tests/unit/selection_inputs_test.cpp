@@ -226,6 +226,9 @@ TEST(Judge, Descriptions) {
   EXPECT_EQ(description_of("```json\n{\"explanation\": \"Golf.\"}\n```"), "Golf.");
   EXPECT_EQ(description_of("{\"description\": \"Golf.\"}"), "Golf.");
   EXPECT_EQ(description_of("{\"description\": \" \"}"), std::nullopt);
+  EXPECT_EQ(description_of(R"({"explanation": "Sets {a, b} and \"}\"."})"),
+            "Sets {a, b} and \"}\".");
+  EXPECT_EQ(description_of(R"({"description": "Golf.", "tokens": {"club": 1}})"), "Golf.");
   EXPECT_EQ(description_of(" \n"), std::nullopt);
 }
 
@@ -238,6 +241,16 @@ TEST(Judge, Memberships) {
   ASSERT_TRUE(no);
   EXPECT_FALSE(no->is_member);
   EXPECT_EQ(no->confidence, 0.25);
+  for (const char* good :
+       {R"({"is_member": true, "confidence": 0.5, "why": "the set {a}, or \"}\" alone"})",
+        R"({"why": {"topic": {"of": "golf"}}, "is_member": true, "confidence": 0.5})",
+        R"({"answer": {"is_member": true, "confidence": 0.5}})",
+        R"(Braces {like "this} and then {"is_member": true, "confidence": 0.5})"}) {
+    const auto said = membership_of(good);
+    ASSERT_TRUE(said) << good;
+    EXPECT_TRUE(said->is_member) << good;
+    EXPECT_EQ(said->confidence, 0.5) << good;
+  }
   for (const char* none :
        {"yes", "{\"is_member\": true}", "{\"is_member\": \"yes\", \"confidence\": 1}",
         "{\"confidence\": 0.3}", "{\"is_member\": true, \"confidence\": \"high\"}", "{"})

@@ -122,10 +122,11 @@ TEST(Search, RecordsRoundTrip) {
   EXPECT_TRUE(back.cells[1].passed);
   EXPECT_EQ(back.cells[1].scores.harmonic, 0.01);
   EXPECT_TRUE(std::isnan(back.cells[1].scores.general_left));
-  const CellScores numbered{1, 2, 3, 4, 5, 6, 7, 8, 9};
-  EXPECT_EQ(to_row(numbered), (std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  const CellScores numbered{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  EXPECT_EQ(to_row(numbered), (std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}));
+  EXPECT_TRUE(std::isnan(from_row({1, 2, 3, 4, 5, 6, 7, 8, 9}).variety));  // of an older journal
   EXPECT_EQ(to_row(from_row(to_row(numbered))), to_row(numbered));
-  EXPECT_EQ(cell_figures().size(), 9U);
+  EXPECT_EQ(cell_figures().size(), 11U);
 }
 
 // ---- the choice on few items
@@ -186,8 +187,44 @@ TEST(Choice, AnEditThatErasesTheNeighboursIsGated) {
   CellScores unmeasured = scores_of(0.5);
   unmeasured.specificity = 0;
   EXPECT_FALSE(passes(unmeasured, Options{}));
-  unmeasured.similar_left = nan;
+  unmeasured.similar_left = unmeasured.specificity = nan;
   EXPECT_TRUE(passes(unmeasured, Options{}));
+  // What is measured of it does.
+  unmeasured.specificity = 0.4;
+  EXPECT_FALSE(passes(unmeasured, Options{}));
+}
+
+TEST(Choice, EachPartOfCoherenceIsGated) {
+  CellScores scores = scores_of(0.5, 1, 0.93);
+  EXPECT_TRUE(passes(scores, Options{}));
+  scores.fluency = 0.88;
+  scores.variety = 0.99;
+  EXPECT_FALSE(passes(scores, Options{}));
+  std::swap(scores.fluency, scores.variety);
+  EXPECT_FALSE(passes(scores, Options{}));
+  scores.variety = 0.9;
+  EXPECT_TRUE(passes(scores, Options{}));
+}
+
+TEST(Choice, ResamplesThatMeasureNothingAreLeftOut) {
+  // As above with the first two draws; the third is of no use in any cell.
+  const std::vector<std::vector<double>> draws{{0.3, 0.3, nan}, {0.6, 0.4, nan}, {0.6, 0.8, nan}};
+  const auto result = Noisy({0.3, 0.5, 0.7}, draws).planted.search();
+  EXPECT_EQ(result.strength, 2);
+  EXPECT_NEAR(result.cells[0].error, 0.1 * std::sqrt(2), 1e-12);
+}
+
+TEST(Cells, TellWhatIsNotMeasured) {
+  Cell complete;
+  complete.scores = scores_of(0.5);
+  EXPECT_FALSE(is_unmeasured(complete));
+  complete.scores.similar_left = nan;
+  EXPECT_TRUE(is_unmeasured(complete));
+  // It ended at the gate of the general questions: the neighbours were not asked.
+  complete.scores.specificity = nan;
+  EXPECT_FALSE(is_unmeasured(complete));
+  complete.scores.general_left = nan;
+  EXPECT_TRUE(is_unmeasured(complete));
 }
 
 }  // namespace

@@ -80,6 +80,18 @@ TEST(FirstLetter, StandsAlone) {
   EXPECT_EQ(first_letter("Because Croquet, B"), 1);
   EXPECT_EQ(first_letter("b, E or BC"), -1);
   EXPECT_EQ(first_letter("A_ É"), -1);
+  // Beyond ASCII letters and digits are words, punctuation and spaces are not (as Python's \b).
+  EXPECT_EQ(first_letter("“A”"), 0);
+  EXPECT_EQ(first_letter("B—because"), 1);
+  EXPECT_EQ(first_letter("C…"), 2);
+  EXPECT_EQ(first_letter("答案：D。"), 3);
+  EXPECT_EQ(first_letter("A\u00A0"), 0);
+  EXPECT_EQ(first_letter("Aé"), -1);
+  EXPECT_EQ(first_letter("答案D"), -1);
+  EXPECT_EQ(first_letter("B²"), -1);
+  EXPECT_EQ(first_letter("\xFF"
+                         "C\xE2\x80"),
+            2);  // broken bytes are no word
   EXPECT_EQ(first_letter(""), -1);
 }
 

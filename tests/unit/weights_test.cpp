@@ -106,6 +106,27 @@ TEST(Weights, AllRanksThrowTogether) {
   }
 }
 
+TEST(Weights, NumbersThatAreNotFiniteAreRefused) {
+  const std::string name = "model.layers.1.mlp.up_proj.weight";
+  const std::map<std::string, std::string> bad{
+      {std::string("\xc0\xff", 2), "NaN"}, {std::string("\x80\x7f", 2), "infinite"}};  // bfloat16
+  for (const auto& [bytes, what] : bad) {
+    ModelDirectory model(testing::llama_json(true));
+    for (auto& tensor : model.tensors())
+      if (tensor.name == name) tensor.bytes.replace(2 * 5, 2, bytes);
+    model.write();
+    const auto self = cluster::make_self_communicator();
+    try {
+      load_weights(*self, model.config(), model.checkpoint());
+      ADD_FAILURE() << "loaded all the same";
+    } catch (const DataError& error) {
+      const std::string text = error.what();
+      for (const auto& part : {std::string("model.safetensors"), name + ": number 5", what})
+        EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+    }
+  }
+}
+
 TEST(Weights, AConfigurationThatDoesNotFitIsRefused) {
   const ModelDirectory model(testing::llama_json(true));
   auto config = model.config();
