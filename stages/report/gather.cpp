@@ -103,9 +103,10 @@ class Gatherer {
   void add_manifest() {
     document_["manifest"] = read_json(directory_ / "manifest.json");
     document_["timings"] = read_json(directory_ / "timings.json");
+    const json::json_pointer model_place("/configuration/run.model");
     const auto& manifest = document_["manifest"];
-    if (!manifest.is_object() || !manifest.contains("configuration")) return;
-    const std::filesystem::path model = manifest["configuration"].value("run.model", "");
+    if (!manifest.contains(model_place) || !manifest[model_place].is_string()) return;
+    const std::filesystem::path model = manifest[model_place].get<std::string>();
     try {
       tokenizer_ = model::Tokenizer::from_file(model / "tokenizer.json");
     } catch (const Error&) {

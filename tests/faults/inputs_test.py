@@ -132,8 +132,8 @@ def test_damaged_manifest(config, reference, run, text):
     shutil.copytree(reference, run)
     (run / "manifest.json").write_text(text)
     refused(launch.run(config, run), run / "manifest.json")
-    for command in ("status", "report"):
-        refused(subprocess.run([tiny_run.QUENCH, command, run], capture_output=True, text=True), run / "manifest.json")
+    refused(launch.call([tiny_run.QUENCH, "status", run]), run / "manifest.json")
+    assert launch.call([tiny_run.QUENCH, "report", run]).returncode == DONE  # of what is there all the same
 
 
 def test_damaged_timings_begin_anew(config, reference, run):

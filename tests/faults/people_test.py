@@ -206,7 +206,7 @@ def test_diff_says_what_cannot_be_compared(reference, tmp_path):
     assert f"{nothing}: holds no run" in done.stderr and f"{tmp_path}: holds no run" in done.stderr
     (tmp_path / "manifest.json").write_text('{"run_id": "x"}')
     done = call([QUENCH, "diff", reference, tmp_path])
-    assert done.returncode == USAGE and "configuration is missing" in done.stderr
+    assert done.returncode == USAGE and "configuration is no object" in done.stderr
     assert call([QUENCH, "diff", reference]).returncode == USAGE
     assert call([QUENCH, "diff", reference, reference, "--resamples", "1"]).returncode == USAGE
 
