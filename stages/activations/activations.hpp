@@ -13,13 +13,14 @@
 #include "stages/activations/options.hpp"
 #include "stages/activations/sentence_passages.hpp"
 #include "stages/options.hpp"
+#include "stages/schemas.hpp"
 #include "stages/types.hpp"
 
 // Stage activations: a semi-NMF of the MLP activations of each concept and layer (methods 3.2). Off
 // unless layers are named.
 namespace quench::activations {
 
-inline constexpr std::int64_t schema = 1;  // of activations.h5
+inline constexpr std::int64_t schema = schemas::activations;  // of activations.h5
 
 void describe(Options& options, OptionTable& table);  // keys activations.*
 

@@ -12,15 +12,14 @@
 #include "model/tokenizer.hpp"
 #include "stages/corpus/catalog.hpp"
 #include "stages/options.hpp"
+#include "stages/schemas.hpp"
 #include "stages/types.hpp"
 
 // Stage corpus: text to tokens. Each concept's sentences, questions and paragraphs are tokenised
 // once; later stages read ids only.
 namespace quench::corpus {
 
-// Version of the layout of this stage's file. The file's root carries the number attribute
-// "failures": tasks that failed.
-inline constexpr std::int64_t schema = 3;
+inline constexpr std::int64_t schema = schemas::corpus;
 
 struct Options {
   std::string prompt_style = "auto";                  // auto | chat | plain

@@ -11,12 +11,13 @@
 #include "cluster/task_runner.hpp"
 #include "stages/dictionary/factorise.hpp"
 #include "stages/options.hpp"
+#include "stages/schemas.hpp"
 #include "stages/types.hpp"
 
 // Stage dictionary: a sparse factorisation of each concept's token embeddings.
 namespace quench::dictionary {
 
-inline constexpr std::int64_t schema = 1;  // of dictionary.h5
+inline constexpr std::int64_t schema = schemas::dictionary;  // of dictionary.h5
 
 void describe(Options& options, OptionTable& table);  // keys dictionary.*
 

@@ -11,15 +11,14 @@
 #include "cluster/task_runner.hpp"
 #include "model/weights.hpp"
 #include "stages/options.hpp"
+#include "stages/schemas.hpp"
 #include "stages/types.hpp"
 
 // Stage erasure: the edit of each concept (methods 5), the strength that suits it, and the joint
 // edit of all concepts in one model.
 namespace quench::erasure {
 
-// Version of the layout of this stage's file. The file's root carries the number attribute
-// "failures": tasks that failed.
-inline constexpr std::int64_t schema = 3;
+inline constexpr std::int64_t schema = schemas::edits;
 
 struct Options {
   std::vector<double> strengths = {0.5, 1,  2, 5,

@@ -10,15 +10,14 @@
 #include "stages/evaluation/measure.hpp"
 #include "stages/evaluation/metrics.hpp"
 #include "stages/evaluation/options.hpp"
+#include "stages/schemas.hpp"
 #include "stages/types.hpp"
 
 // Stages baseline (the untouched model, once) and evaluation (each concept's edit alone, and all
 // jointly).
 namespace quench::evaluation {
 
-// Version of the layout of this stage's file. The file's root carries the number attribute
-// "failures": tasks that failed.
-inline constexpr std::int64_t schema = 2;
+inline constexpr std::int64_t schema = schemas::evaluation;
 
 // The corpus as these stages see it.
 struct ProbeSource {

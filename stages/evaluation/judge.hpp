@@ -7,12 +7,13 @@
 
 #include "cluster/task_runner.hpp"
 #include "stages/evaluation/evaluation.hpp"
+#include "stages/schemas.hpp"
 
 // A judge from outside for open answers and answers to instructions (methods 7.3): its questions
 // and answers are JSON Lines files in the OpenAI batch format.
 namespace quench::evaluation {
 
-inline constexpr std::int64_t judgement_schema = 1;
+inline constexpr std::int64_t judgement_schema = schemas::judgement;
 
 enum class JudgeQuestion : std::uint8_t { correct, related, fluent };
 

@@ -9,15 +9,14 @@
 #include "cluster/task_runner.hpp"
 #include "model/transformer.hpp"
 #include "stages/options.hpp"
+#include "stages/schemas.hpp"
 #include "stages/types.hpp"
 
 // Stage relearning: fine-tuning on a concept's paragraphs, on the joint erased model and on the
 // untouched one as control (methods 8).
 namespace quench::relearning {
 
-// Version of the layout of this stage's file. The file's root carries the number attribute
-// "failures": tasks that failed.
-inline constexpr std::int64_t schema = 2;
+inline constexpr std::int64_t schema = schemas::relearning;
 
 struct Options {
   bool enabled = true;

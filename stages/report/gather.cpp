@@ -14,6 +14,7 @@
 #include "stages/report/attacks.hpp"
 #include "stages/report/examples.hpp"
 #include "stages/report/values.hpp"
+#include "stages/schemas.hpp"
 
 namespace quench::report {
 
@@ -23,11 +24,6 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::int64_t schema = 1;             // of the stage files read here,
-constexpr std::int64_t corpus_schema = 3;      // of corpus.h5,
-constexpr std::int64_t evaluation_schema = 2;  // of baseline.h5 and evaluation.h5,
-constexpr std::int64_t selection_schema = 2;   // of selection.h5,
-constexpr std::int64_t edits_schema = 3;       // and of edits.h5
 constexpr std::int64_t most_tokens = 200;      // edited tokens shown of a concept
 constexpr std::int64_t most_features = 25;     // selected features shown of a concept
 constexpr std::int64_t feature_tokens = 8;     // tokens shown of a feature
@@ -58,7 +54,7 @@ class Gatherer {
       : directory_(std::move(directory)),
         options_(options),
         sensitive_(sensitive),
-        corpus_(directory_ / "corpus.h5", "corpus", corpus_schema),
+        corpus_(directory_ / "corpus.h5", "corpus", schemas::corpus),
         count_(corpus_.shape("concepts/sentence_count")[0]) {
     document_["concepts"] = json::array();
     const auto names = corpus_.read_strings("concepts/name");
@@ -67,17 +63,19 @@ class Gatherer {
 
   json gather() {
     add_manifest();
-    if (const auto store = open("baseline.h5", "baseline", evaluation_schema))
+    if (const auto store = open("baseline.h5", "baseline", schemas::evaluation))
       add_knowledge(*store);
-    if (const auto store = open("dictionary.h5", "dictionary")) add_dictionary(*store);
-    if (const auto store = open("selection.h5", "selection", selection_schema))
+    if (const auto store = open("dictionary.h5", "dictionary", schemas::dictionary))
+      add_dictionary(*store);
+    if (const auto store = open("selection.h5", "selection", schemas::selection))
       add_selection(*store);
-    if (const auto store = open("edits.h5", "erasure", edits_schema)) add_edits(*store);
-    if (const auto store = open("evaluation.h5", "evaluation", evaluation_schema))
+    if (const auto store = open("edits.h5", "erasure", schemas::edits)) add_edits(*store);
+    if (const auto store = open("evaluation.h5", "evaluation", schemas::evaluation))
       add_evaluation(*store);
-    if (const auto store = open("relearning.h5", "relearning"))
+    if (const auto store = open("relearning.h5", "relearning", schemas::relearning))
       document_["attacks"] = attacks_of(*store);
-    if (const auto store = open("judgement.h5", "judgement")) add_judgement(*store);
+    if (const auto store = open("judgement.h5", "judgement", schemas::judgement))
+      add_judgement(*store);
     add_examples();
     return std::move(document_);
   }
@@ -85,7 +83,7 @@ class Gatherer {
  private:
   // Null for a file that is missing or not yet complete: a report can be made at any time.
   std::unique_ptr<StoreReader> open(const std::string& file, const std::string& stage,
-                                    std::int64_t version = schema) const {
+                                    std::int64_t version) const {
     try {
       return std::make_unique<StoreReader>(directory_ / file, stage, version);
     } catch (const DataError&) {
@@ -181,7 +179,7 @@ class Gatherer {
   }
 
   void add_features(const StoreReader& store) {
-    const auto dictionary = open("dictionary.h5", "dictionary");
+    const auto dictionary = open("dictionary.h5", "dictionary", schemas::dictionary);
     const auto counts = store.read<std::int64_t>("concepts/feature_count");
     const auto contrast = store.read<double>("features/contrast");
     const auto share = store.read<double>("features/own_share");
@@ -364,8 +362,8 @@ class Gatherer {
 
   // What both models answered, but for what is hidden.
   void add_examples() {
-    const auto base = open("baseline.h5", "baseline", evaluation_schema);
-    const auto evaluation = open("evaluation.h5", "evaluation", evaluation_schema);
+    const auto base = open("baseline.h5", "baseline", schemas::evaluation);
+    const auto evaluation = open("evaluation.h5", "evaluation", schemas::evaluation);
     if (options_.examples == 0 || !base || !evaluation || !tokenizer_) return;
     const Examples examples({corpus_, *base, *evaluation, *tokenizer_}, options_.examples);
     const bool all = options_.redact == "all", none = options_.redact == "none";

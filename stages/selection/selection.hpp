@@ -9,6 +9,7 @@
 
 #include "cluster/store.hpp"
 #include "cluster/task_runner.hpp"
+#include "stages/schemas.hpp"
 #include "stages/selection/judge.hpp"
 #include "stages/selection/options.hpp"
 #include "stages/selection/statistics.hpp"
@@ -17,7 +18,7 @@
 // Stage selection: which features and which tokens are a concept's own.
 namespace quench::selection {
 
-inline constexpr std::int64_t schema = 2;  // of selection.h5
+inline constexpr std::int64_t schema = schemas::selection;  // of selection.h5
 
 // A token of the vocabulary near to another one in the embedding.
 struct Neighbour {

@@ -7,6 +7,7 @@
 #include "cluster/store.hpp"
 #include "stages/report/gather.hpp"
 #include "stages/report/report.hpp"
+#include "stages/schemas.hpp"
 #include "tests/unit/tokenizer_fixture.hpp"
 
 namespace quench::report {
@@ -114,9 +115,9 @@ class ExamplesTest : public model::TokenizerFixture {
     const auto store = [&](const char* file, const char* stage, std::int64_t schema) {
       return cluster::StoreWriter(*comm, dir_ / file, {stage, schema, "run", "inputs"});
     };
-    auto corpus = store("corpus.h5", "corpus", 3);
-    auto base = store("baseline.h5", "baseline", 2),
-         evaluation = store("evaluation.h5", "evaluation", 2);
+    auto corpus = store("corpus.h5", "corpus", schemas::corpus);
+    auto base = store("baseline.h5", "baseline", schemas::evaluation),
+         evaluation = store("evaluation.h5", "evaluation", schemas::evaluation);
     std::vector<std::uint8_t> kinds, subsets, splits;
     Strings accepted;
     std::vector<Ids> contexts, base_said, joint_said;

@@ -12,6 +12,7 @@
 #include "stages/report/gather.hpp"
 #include "stages/report/page.hpp"
 #include "stages/report/text_table.hpp"
+#include "stages/schemas.hpp"
 #include "tests/support/scratch_directory.hpp"
 
 namespace quench::report {
@@ -140,7 +141,8 @@ TEST(HtmlPage, BrokenTextIsStillJson) {
 class Report : public ::testing::Test {
  protected:
   void SetUp() override {
-    cluster::StoreWriter store(*comm_, directory_ / "corpus.h5", {"corpus", 3, "run", "inputs"});
+    cluster::StoreWriter store(*comm_, directory_ / "corpus.h5",
+                               {"corpus", schemas::corpus, "run", "inputs"});
     store.write_strings("concepts/name", names_);
     write<std::int64_t>(store, "concepts/sentence_count", {3, 4, 5});
     store.finish();
@@ -152,15 +154,13 @@ class Report : public ::testing::Test {
     store.write_rows<T>(name, values, std::move(shape));
   }
   std::unique_ptr<cluster::StoreWriter> store(const std::string& file, const std::string& stage,
-                                              std::int64_t schema = 1) {
-    if (stage == "selection") schema = 2;
-    if (stage == "erasure") schema = 3;
+                                              std::int64_t schema) {
     return std::make_unique<cluster::StoreWriter>(
         *comm_, directory_ / file, cluster::StoreHeader{stage, schema, "run", "inputs"});
   }
 
   void write_edits() {
-    const auto s = store("edits.h5", "erasure");
+    const auto s = store("edits.h5", "erasure", schemas::edits);
     write<double>(*s, "edits/strength", {5, 0, 0});
     s->write_strings("edits/status", {"ok", "no_features", "failed"});
     s->write_strings("cells/figures", {"efficacy", "harmonic"});
@@ -186,7 +186,7 @@ class Report : public ::testing::Test {
   }
 
   void write_evaluation() {
-    const auto s = store("evaluation.h5", "evaluation", 2);
+    const auto s = store("evaluation.h5", "evaluation", schemas::evaluation);
     Strings columns;
     for (const std::string name : {"own_left", "efficacy", "specificity"}) {
       columns.insert(columns.end(), {name, name + "_low", name + "_high", name + "_n"});
@@ -214,7 +214,7 @@ class Report : public ::testing::Test {
   }
 
   void write_relearning() {
-    const auto s = store("relearning.h5", "relearning");
+    const auto s = store("relearning.h5", "relearning", schemas::relearning);
     write<std::int64_t>(*s, "attacks/concept", {0, 0, 0, 1});
     write<std::int64_t>(*s, "attacks/seed", {0, 0, 1, 0});
     write<std::uint8_t>(*s, "attacks/erased", {1, 0, 1, 1});
@@ -340,7 +340,7 @@ TEST_F(Report, DamagedFilesAreLeftOut) {
 }
 
 TEST_F(Report, SelectionWithItsDictionary) {
-  const auto s = store("selection.h5", "selection");
+  const auto s = store("selection.h5", "selection", schemas::selection);
   s->write_ragged<std::int32_t>("tokens/ids", {{7, 8}, {}, {9}});
   s->write_ragged<double>("tokens/z", {{1.5, 2.5}, {}, {3}});
   write<std::int64_t>(*s, "concepts/feature_count", {2, 0, 1});
@@ -355,7 +355,7 @@ TEST_F(Report, SelectionWithItsDictionary) {
   write<std::uint8_t>(*s, "concepts/alone", {0, 0, 1});
   write<std::uint8_t>(*s, "features/judged", {1, 3, 0});
   s->finish();
-  const auto d = store("dictionary.h5", "dictionary");
+  const auto d = store("dictionary.h5", "dictionary", schemas::dictionary);
   d->write_ragged<double>("dictionaries/objective", {{3, 2, 1}, {}, {5}});
   d->write_strings("dictionaries/stop_reason", {"settled", "failed", "iterations"});
   write<double>(*d, "dictionaries/ridge", {0.1, nan, 0.3});
