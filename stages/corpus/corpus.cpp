@@ -93,9 +93,10 @@ std::vector<ConceptEntry> choose_concepts(const std::vector<ConceptEntry>& index
 
 Corpus run(const Inputs& inputs, const Options& options, cluster::Context& context) {
   const PieceMaker maker(inputs, options);
-  if (const auto missing = tasks::missing_examples(*inputs.shared, options.shots);
-      context.is_root() && !missing.empty())
-    cluster::log_warning(missing);
+  if (context.is_root()) {
+    const auto missing = tasks::missing_examples(*inputs.shared, options.shots);
+    if (!missing.empty()) cluster::log_warning(missing);
+  }
   const auto tasks = make_tasks(inputs, maker);
   const auto work = [&](std::int64_t i, cluster::Communicator& group) -> std::string {
     if (group.rank() != 0) return {};  // only the leader's payload is kept
