@@ -63,8 +63,9 @@ void reduction_of_type(Communicator& comm) {
     return values;
   };
   const auto sum = reduced(Op::sum), max = reduced(Op::max), min = reduced(Op::min);
+  const int first = size * (size + 1) / 2;
   for (int i = 0; i < 10; ++i)
-    EXPECT_EQ(sum[i], static_cast<T>(size * (size + 1) / 2 + size * i)) << "element " << i;
+    EXPECT_EQ(sum[i], static_cast<T>(first + size * i)) << "element " << i;
   EXPECT_EQ(max, numbers<T>(10, static_cast<T>(size)));
   EXPECT_EQ(min, numbers<T>(10, T{1}));
 }

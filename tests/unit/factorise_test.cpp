@@ -82,7 +82,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AgainstReference, ::testing::ValuesIn(cases()),
 class Sharded : public ::testing::TestWithParam<std::tuple<int, std::string>> {};
 
 TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
-  const auto& [ranks, form] = GetParam();
+  const int ranks = std::get<0>(GetParam());
+  const std::string& form = std::get<1>(GetParam());
   Options options;
   options.rank = 12;
   options.density = 0.03;
