@@ -26,11 +26,34 @@ namespace {
 
 // Whether the figure depends on what efficacy and specificity are measured by.
 bool by_rules(const std::string& figure) {
-  return figure == "efficacy" || figure == "specificity" || figure == "harmonic_all" ||
-         figure.ends_with("_left");
+  const auto has = [&](const char* part) { return figure.find(part) != std::string::npos; };
+  return has("efficacy") || has("specificity") || has("harmonic") || has("letter") || has("_left");
+}
+
+// The figures of the summary come first, then all else that is measured of an edited model.
+std::vector<std::string> make_compared_figures() {
+  std::vector<std::string> names{"efficacy",  "specificity", "coherence",    "harmonic_all",
+                                 "relearned", "own_left",    "similar_left", "general_left"};
+  for (const auto& name : evaluation::figure_names())
+    if (!name.starts_with("base_") && std::ranges::find(names, name) == names.end())
+      names.push_back(name);
+  return names;
+}
+
+// Whether the figure is of questions that all concepts share, in whole or in part.
+bool has_shared_items(const std::string& figure) {
+  const auto has = [&](const char* part) { return figure.find(part) != std::string::npos; };
+  return has("general") || has("coherence") || has("specificity") || has("harmonic");
+}
+
+// Whether it is of such questions alone: then it is one figure of the run, not one of each concept.
+bool is_of_the_run(const std::string& figure) {
+  return figure.starts_with("general_") || figure == "coherence";
 }
 
 constexpr const char* relearned = "relearned";
+// Resamples of fewer items say nothing about others like them.
+constexpr std::int64_t fewest_items = 5;
 
 json to_json(const Estimate& e) {
   return {number(e.value), number(e.interval.low), number(e.interval.high)};
@@ -40,15 +63,17 @@ json to_json(const Difference& d) {
   return {number(d.value), number(d.interval.low), number(d.interval.high)};
 }
 
-// One figure in both runs. Nothing: they cannot be compared.
+// One figure in both runs. Nothing: they cannot be compared. A difference of less than `fewest` has
+// no p, and never counts as moved.
 json side_by_side(const Estimate& a, const Estimate& b, const std::optional<Difference>& d,
-                  bool paired) {
+                  bool paired, std::int64_t fewest) {
   json figure = {{"a", to_json(a)}, {"b", to_json(b)}};
   if (!d || std::isnan(d->value)) return figure;
   figure["difference"] = to_json(*d);
   figure["n"] = d->n;
+  figure["p"] = d->n < fewest ? json() : number(d->p);
   figure["paired"] = paired;
-  figure["moved"] = d->is_beyond_interval();
+  figure["moved"] = d->n >= fewest && d->is_beyond_interval();
   return figure;
 }
 
@@ -99,13 +124,20 @@ Estimate mean_of(const std::vector<Estimate>& estimates) {
 class Means {
  public:
   Means(std::int64_t total, std::int64_t resamples)
-      : a_(total, 0, ""), b_(total, 0, ""), difference_(total, resamples, "diff") {}
+      : a_(total, 0, ""),
+        b_(total, 0, ""),
+        difference_(total, resamples, "diff"),
+        of_concepts_(evaluation::figure_names().size()),
+        resamples_(resamples) {}
 
   void add(const evaluation::Sample& a, const evaluation::Sample& b) {
     auto in_a = a.figures(), in_b = b.figures(), difference = in_b;
     for (std::size_t f = 0; f < in_a.size(); ++f) {
       difference[f] -= in_a[f];
-      if (std::isnan(difference[f])) in_a[f] = in_b[f] = difference[f];
+      if (std::isnan(difference[f]))
+        in_a[f] = in_b[f] = difference[f];
+      else
+        of_concepts_[f].push_back(difference[f]);
     }
     a_.add(place_, in_a, {});
     b_.add(place_, in_b, {});
@@ -118,12 +150,28 @@ class Means {
   }
   evaluation::Scores a() const { return a_.finish(*self_); }
   evaluation::Scores b() const { return b_.finish(*self_); }
-  evaluation::Scores difference() const { return difference_.finish(*self_); }
+  // p by flipping the signs of the concepts' differences, which are independent where no question
+  // is shared; else the bootstrap's.
+  std::vector<Difference> difference() const {
+    std::vector<double> p;
+    const auto mean = difference_.finish(*self_, &p);
+    std::vector<Difference> all;
+    for (std::size_t f = 0; f < mean.figures.size(); ++f) {
+      const auto& e = mean.figures[f];
+      const auto& name = evaluation::figure_names()[f];
+      const bool is_shown = !name.starts_with("base_") && !of_concepts_[f].empty();
+      if (is_shown && !has_shared_items(name))
+        p[f] = evaluation::sign_flip_p(of_concepts_[f], resamples_, "diff");
+      all.push_back({e.value, e.interval, p[f], e.n});
+    }
+    return all;
+  }
 
  private:
   std::unique_ptr<cluster::Communicator> self_ = cluster::make_self_communicator();
   evaluation::ConceptMean a_, b_, difference_;
-  std::int64_t place_ = 0;
+  std::vector<std::vector<double>> of_concepts_;  // a figure's differences
+  std::int64_t resamples_, place_ = 0;
 };
 
 class Comparison {
@@ -185,8 +233,9 @@ class Comparison {
     out["concepts"] = json::array();
     for (const auto& both : common) {
       auto item = describe(both);
-      item["figures"] =
-          both.paired ? paired(both, means) : unpaired(a_.scores(both.a), b_.scores(both.b));
+      item["figures"] = both.paired
+                            ? paired(both, means)
+                            : unpaired(Of::one_concept, a_.scores(both.a), b_.scores(both.b));
       add_relearned(both, item["figures"], attacked);
       out["concepts"].push_back(std::move(item));
     }
@@ -205,23 +254,29 @@ class Comparison {
             {"tokens", {a_.tokens(both.a), b_.tokens(both.b)}}};
   }
 
+  // What is compared: means over concepts, or one concept.
+  enum class Of : std::uint8_t { means, one_concept };
+
   // `difference` of a figure by its index.
-  template <typename Of>
-  json figures(const evaluation::Scores& a, const evaluation::Scores& b, bool is_paired,
-               const Of& difference) const {
+  template <typename Differ>
+  json figures(Of of, const evaluation::Scores& a, const evaluation::Scores& b, bool is_paired,
+               const Differ& difference) const {
     json named = json::object();
     for (const auto& name : compared_figures()) {
       if (name == relearned) continue;  // of other models
       const auto f = figure_index(name);
+      if (std::isnan(a.figures[f].value) && std::isnan(b.figures[f].value)) continue;
       std::optional<Difference> d;
-      if (same_rules_ || !by_rules(name)) d = difference(f);
-      named[name] = side_by_side(a.figures[f], b.figures[f], d, is_paired);
+      const bool is_its_own = of == Of::means || !is_of_the_run(name);
+      if (is_its_own && (same_rules_ || !by_rules(name))) d = difference(f);
+      named[name] = side_by_side(a.figures[f], b.figures[f], d, is_paired,
+                                 of == Of::means ? 1 : fewest_items);
     }
     return named;
   }
 
-  json unpaired(const evaluation::Scores& a, const evaluation::Scores& b) const {
-    return figures(a, b, false, [&](std::size_t f) {
+  json unpaired(Of of, const evaluation::Scores& a, const evaluation::Scores& b) const {
+    return figures(of, a, b, false, [&](std::size_t f) {
       return evaluation::unpaired_difference(a.figures[f], b.figures[f]);
     });
   }
@@ -231,17 +286,15 @@ class Comparison {
     const auto a = a_.sample(both.a, purpose), b = b_.sample(both.b, purpose);
     if (counts(both)) means.add(a, b);
     const auto d = evaluation::paired_difference(a, b, resamples_);
-    return figures(a_.scores(both.a), b_.scores(both.b), true, [&](std::size_t f) { return d[f]; });
+    return figures(Of::one_concept, a_.scores(both.a), b_.scores(both.b), true,
+                   [&](std::size_t f) { return d[f]; });
   }
 
   // Over the concepts that are edited and asked the same in both; else of each run's own.
   json overall(std::int64_t counted, const Means& means) const {
-    if (counted == 0) return unpaired(a_.mean(), b_.mean());
+    if (counted == 0) return unpaired(Of::means, a_.mean(), b_.mean());
     const auto d = means.difference();
-    return figures(means.a(), means.b(), true, [&](std::size_t f) {
-      const auto& e = d.figures[f];
-      return Difference{e.value, e.interval, NAN, e.n};
-    });
+    return figures(Of::means, means.a(), means.b(), true, [&](std::size_t f) { return d[f]; });
   }
 
   void add_relearned(const Common& both, json& figures, Attacked& all) const {
@@ -256,7 +309,7 @@ class Comparison {
   json unpaired_by_rules(const Estimate& a, const Estimate& b) const {
     std::optional<Difference> d;
     if (same_rules_) d = evaluation::unpaired_difference(a, b);
-    return side_by_side(a, b, d, false);
+    return side_by_side(a, b, d, false, 1);
   }
 
   static void count_moved(json& out) {
@@ -279,10 +332,7 @@ class Comparison {
 }  // namespace
 
 const std::vector<std::string>& compared_figures() {
-  static const std::vector<std::string> names{
-      "efficacy",         "specificity",    "coherence",        "harmonic_all",  relearned,
-      "own_left",         "similar_left",   "general_left",     "own_accuracy",  "own_margin",
-      "similar_accuracy", "similar_margin", "general_accuracy", "general_margin"};
+  static const auto names = make_compared_figures();
   return names;
 }
 

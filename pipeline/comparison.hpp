@@ -15,8 +15,8 @@ namespace quench::pipeline {
 // Throws DataError with everything that keeps either run from being compared.
 nlohmann::json compare_runs(const SavedRun& a, const SavedRun& b, std::int64_t resamples);
 
-// The figures that are compared, those of the summary first. "relearned" is of concepts that both
-// runs attacked.
+// The figures that are compared, those of the summary first; of a run that has none of a kind
+// (open answers, say) they are left out. "relearned" is of concepts that both runs attacked.
 const std::vector<std::string>& compared_figures();
 
 }  // namespace quench::pipeline

@@ -30,7 +30,7 @@ struct RunOptions {
   double watchdog = 1800;       // seconds that a rank waits in one collective; 0: for ever
 };
 
-// Who answers questions about features (selection.method = judge).
+// Who answers questions about features (selection.method = judge) and answers (evaluation.judge).
 struct JudgeOptions {
   std::string model;           // directory of a local instruct model; empty: answers come in a file
   std::string name = "judge";  // model that the requests name
@@ -53,6 +53,10 @@ class Configuration {
   void validate() const;
 
   const OptionTable& table() const { return table_; }
+  // Whether a model of this machine answers the judge's questions.
+  bool has_local_judge() const {
+    return !judge.model.empty() && (selection.method == "judge" || evaluation.judge != "none");
+  }
 
   RunOptions run;
   corpus::Options corpus;

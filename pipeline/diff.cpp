@@ -22,12 +22,15 @@ constexpr std::size_t value_width = 48;  // columns of a configuration's value
 
 constexpr std::size_t summary_figures = 5;  // of compared_figures(), in the table of concepts
 
-bool is_margin(const std::string& figure) { return figure.ends_with("_margin"); }
+// Figures that are no shares.
+bool is_plain(const std::string& figure) {
+  return figure.ends_with("_margin") || figure.ends_with("perplexity");
+}
 
 std::string shown(const std::string& figure, const json& value, bool with_sign = false) {
   if (!value.is_number()) return "–";
   char text[32];
-  if (is_margin(figure)) {
+  if (is_plain(figure)) {
     std::snprintf(text, sizeof text, with_sign ? "%+.2f" : "%.2f", value.get<double>());
   } else {
     std::snprintf(text, sizeof text, with_sign ? "%+.0f%%" : "%.0f%%", 100 * value.get<double>());
@@ -37,6 +40,13 @@ std::string shown(const std::string& figure, const json& value, bool with_sign =
 
 std::string interval(const std::string& figure, const json& difference) {
   return "[" + shown(figure, difference[1], true) + ", " + shown(figure, difference[2], true) + "]";
+}
+
+std::string p_of(const json& figure) {
+  if (!figure["p"].is_number()) return "–";
+  char text[16];
+  std::snprintf(text, sizeof text, "%.2g", figure["p"].get<double>());
+  return text;
 }
 
 std::string text_of(const json& value) {
@@ -108,7 +118,7 @@ void add_figure(TextTable& table, std::vector<std::string> cells, const std::str
   if (figure.contains("difference")) {
     const auto& d = figure["difference"];
     const auto n = figure["n"].get<std::int64_t>();
-    cells.insert(cells.end(), {shown(name, d[0], true), interval(name, d),
+    cells.insert(cells.end(), {shown(name, d[0], true), interval(name, d), p_of(figure),
                                figure["paired"].get<bool>() ? std::to_string(n) : "unpaired",
                                figure["moved"].get<bool>() ? "moved" : ""});
   }
@@ -123,7 +133,7 @@ void print_overall(const json& all) {
                           std::to_string(counted)
                     : "each run's own means: no concept is edited and asked the same in both")
             << "\n\n";
-  TextTable table({"figure", "A", "B", "B - A", "95% interval", "n", ""});
+  TextTable table({"figure", "A", "B", "B - A", "95% interval", "p", "n", ""});
   const auto& figures = all["overall"]["figures"];
   for (const auto& name : compared_figures())
     if (figures.contains(name)) add_figure(table, {name}, name, figures[name]);
@@ -161,7 +171,7 @@ void print_moved(const json& all) {
             << moved << " of " << compared << " figures of single concepts moved; about "
             << (compared + 10) / 20 << " would by chance alone\n";
   if (moved == 0) return;
-  TextTable table({"concept", "figure", "A", "B", "B - A", "95% interval", "n", ""});
+  TextTable table({"concept", "figure", "A", "B", "B - A", "95% interval", "p", "n", ""});
   for (const auto& item : all["concepts"])
     for (const auto& name : compared_figures())
       if (item["figures"].contains(name) && item["figures"][name].value("moved", false))

@@ -103,7 +103,7 @@ void open_selection(const Configuration& configuration, RunInputs& inputs, Probl
     attempt(problems, "selection.manual", [&] {
       inputs.manual = open_manual(configuration, inputs.concepts, inputs.model.config.vocab);
     });
-  if (options.method == "judge" && !configuration.judge.model.empty())
+  if (configuration.has_local_judge())
     attempt(problems, "judge.model", [&] { inputs.judge = open_model(configuration.judge.model); });
   if (!options.frequencies.empty())
     attempt(problems, "selection.frequencies",

@@ -10,16 +10,14 @@
 #include "cluster/log.hpp"
 #include "model/generate.hpp"
 #include "model/weights.hpp"
-#include "stages/batch_format.hpp"
+#include "pipeline/gather_lists.hpp"
 
 namespace quench::pipeline {
 
 using nlohmann::json;
-using selection::Question;
 
 namespace {
 
-constexpr std::int64_t description_tokens = 64, membership_tokens = 48;
 constexpr std::int64_t questions_a_task = 32;
 
 std::string hash_of_files(const RunIdentity& identity, const std::string& prefix) {
@@ -36,21 +34,27 @@ std::string read_text(const std::filesystem::path& file) {
   return text.str();
 }
 
-// Collective. The texts of all ranks, in rank order.
-json gather_lists(cluster::Communicator& comm, const json& own) {
-  const auto text = own.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  const auto all = cluster::all_gather<char>(comm, text).values;
-  std::istringstream lines(std::string(all.begin(), all.end()));
-  json joined = json::array();
-  for (std::string line; std::getline(lines, line);)
-    for (auto& item : json::parse(line)) joined.push_back(std::move(item));
-  return joined;
+std::vector<std::string> ids_of(const std::vector<BatchQuestion>& questions) {
+  std::vector<std::string> ids;
+  for (const auto& question : questions) ids.push_back(question.id);
+  return ids;
+}
+
+// Collective. Rank 0's questions to everybody.
+std::vector<BatchQuestion> broadcast(cluster::Communicator& world,
+                                     const std::vector<BatchQuestion>& questions) {
+  json list = json::array();
+  if (world.rank() == 0)
+    for (const auto& question : questions) list.push_back({question.id, question.prompt});
+  std::vector<BatchQuestion> all;
+  for (const auto& item : gather_lists(world, list)) all.push_back({item[0], item[1]});
+  return all;
 }
 
 // The answers of a model to some questions, in order. Collective over the group, whose ranks share
 // them out.
 json generate(const model::Transformer& model, const ModelDirectory& directory,
-              const model::GenerateOptions& options, std::span<const Question> questions,
+              const model::GenerateOptions& options, std::span<const BatchQuestion> questions,
               cluster::Communicator& group) {
   const auto mine = cluster::rows_of(std::ssize(questions), group.size(), group.rank());
   json contents = json::array();
@@ -72,111 +76,57 @@ Judge::Judge(const Configuration& configuration, cluster::Context& context, cons
              const model::Transformer& base)
     : configuration_(configuration), context_(context), inputs_(inputs), base_(base) {
   if (!inputs.judge) return;
-  judge_hash_ = hash_of_files(inputs.identity, "judge/");
-  is_base_ = judge_hash_ == hash_of_files(inputs.identity, "model/");
+  hash_ = hash_of_files(inputs.identity, "judge/");
+  is_base_ = hash_ == hash_of_files(inputs.identity, "model/");
 }
 
-std::vector<selection::Candidate> Judge::gather_candidates(const selection::Inputs& inputs) {
+void Judge::wait(const std::string& round, std::size_t count) const {
+  throw Error(ExitCode::waiting,
+              std::to_string(count) + " questions for the judge are in " +
+                  file(round + ".jsonl").string() + " (OpenAI batch format); have them answered " +
+                  "by a service or by vLLM (vllm run-batch -i " + round + ".jsonl -o " + round +
+                  ".answers.jsonl --model MODEL --served-model-name " + configuration_.judge.name +
+                  "), put the answers into " + file(round + ".answers.jsonl").string() +
+                  ", and give the same command again; or name a local model (judge.model, with "
+                  "--accept-changes)");
+}
+
+BatchContents Judge::ask(const std::string& round, const std::vector<BatchQuestion>& questions,
+                         std::int64_t max_tokens) {
   auto& world = context_.world();
-  json own = json::array();
-  cluster::agree(world, [&] {
-    const auto mine = cluster::rows_of(inputs.concepts, world.size(), world.rank());
-    for (auto c = mine.begin; c < mine.end; ++c)
-      for (const auto& candidate : selection::judge_candidates(inputs, configuration_.selection, c))
-        own.push_back({candidate.concept_index, candidate.feature, candidate.tokens});
-  });
-  std::vector<selection::Candidate> all;
-  for (const auto& item : gather_lists(world, own)) all.push_back({item[0], item[1], item[2]});
-  return all;
-}
-
-std::vector<std::vector<selection::Judgement>> Judge::ask(const selection::Inputs& inputs) {
-  const auto candidates = gather_candidates(inputs);
-  const selection::Questioner questioner(configuration_.judge.name + judge_hash_);
-  std::vector<Question> describe, membership;
-  for (const auto& candidate : candidates)
-    describe.push_back(
-        questioner.describe(candidate, inputs.concept_hash(candidate.concept_index)));
-  auto answers = round("describe", describe, description_tokens);
-  std::vector<std::optional<std::string>> descriptions;
-  std::vector<std::size_t> places;  // of candidates, in `membership`
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto found = answers.find(describe[i].id);
-    descriptions.push_back(found == answers.end() ? std::nullopt
-                                                  : selection::description_of(found->second));
-    places.push_back(membership.size());
-    const auto c = candidates[i].concept_index;
-    if (descriptions[i])
-      membership.push_back(questioner.membership(candidates[i], inputs.concept_hash(c),
-                                                 inputs.names(c).front(), *descriptions[i]));
-  }
-  answers = round("membership", membership, membership_tokens);
-  std::vector<std::vector<selection::Judgement>> judged(inputs.concepts);
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    auto& of_concept = judged[candidates[i].concept_index];
-    of_concept.resize(std::max<std::size_t>(of_concept.size(), candidates[i].feature + 1));
-    auto& judgement = of_concept[candidates[i].feature];
-    judgement.state = selection::Judged::missing;
-    if (!descriptions[i]) continue;
-    judgement.description = *descriptions[i];
-    const auto found = answers.find(membership[places[i]].id);
-    if (found == answers.end()) continue;
-    const auto said = selection::membership_of(found->second);
-    if (!said) continue;
-    judgement.state = said->is_member ? selection::Judged::yes : selection::Judged::no;
-    judgement.confidence = said->confidence;
-  }
-  return judged;
-}
-
-std::string Judge::read_answers(const std::string& name,
-                                const std::vector<Question>& questions) const {
-  std::vector<std::string> ids;
-  for (const auto& question : questions) ids.push_back(question.id);
-  return read_batch_answers(file(name + ".answers.jsonl"), ids, name + ".jsonl");
-}
-
-Judge::Contents Judge::round(const std::string& name, const std::vector<Question>& questions,
-                             std::int64_t max_tokens) {
-  if (questions.empty()) return {};
-  auto& world = context_.world();
+  bool any = false;
   std::string text;
   cluster::agree(world, [&] {
-    if (!context_.is_root()) return;
+    if (!context_.is_root() || questions.empty()) return;
+    any = true;
     std::error_code code;
     std::filesystem::create_directories(file(""), code);
     std::string requests;
     for (const auto& question : questions)
       requests +=
           batch_request(question.id, configuration_.judge.name, question.prompt, max_tokens) + "\n";
-    if (read_text(file(name + ".jsonl")) != requests)
-      write_atomically(file(name + ".jsonl"), requests);
-    text = read_answers(name, questions);
-    if (!text.empty() || inputs_.judge) return;
-    throw Error(ExitCode::waiting,
-                std::to_string(questions.size()) + " questions for the judge are in " +
-                    file(name + ".jsonl").string() + " (OpenAI batch format); have them answered " +
-                    "by a service or by vLLM (vllm run-batch -i " + name + ".jsonl -o " + name +
-                    ".answers.jsonl --model MODEL), put the answers into " +
-                    file(name + ".answers.jsonl").string() +
-                    ", and give the same command again; or name a local model (judge.model, with "
-                    "--accept-changes)");
+    if (read_text(file(round + ".jsonl")) != requests)
+      write_atomically(file(round + ".jsonl"), requests);
+    text = read_batch_answers(file(round + ".answers.jsonl"), ids_of(questions), round + ".jsonl");
+    if (text.empty() && !inputs_.judge) wait(round, questions.size());
   });
+  if (!cluster::any_of(world, any)) return {};
   text = cluster::broadcast_string(world, 0, text);
-  if (text.empty()) text = answer_here(name, questions, max_tokens);
+  if (text.empty()) text = answer_here(round, broadcast(world, questions), max_tokens);
   answers_hash_ = cluster::Sha256().field(answers_hash_).field(text).hex();
   auto answers = parse_batch_answers(text);
   if (context_.is_root()) {
     const auto answered = std::ranges::count_if(
         questions, [&](const auto& question) { return answers.contents.contains(question.id); });
-    cluster::log_info("judge: " + name + ": " + std::to_string(answered) + " of " +
+    cluster::log_info("judge: " + round + ": " + std::to_string(answered) + " of " +
                       std::to_string(questions.size()) + " questions answered, " +
                       std::to_string(answers.malformed) + " malformed lines");
   }
   return std::move(answers.contents);
 }
 
-std::string Judge::answer_here(const std::string& name, const std::vector<Question>& questions,
+std::string Judge::answer_here(const std::string& round,
+                               const std::vector<BatchQuestion>& questions,
                                std::int64_t max_tokens) {
   std::optional<model::SharedWeights> weights;
   std::optional<model::Transformer> loaded;
@@ -188,7 +138,7 @@ std::string Judge::answer_here(const std::string& name, const std::vector<Questi
   const model::GenerateOptions options{.max_new_tokens = max_tokens,
                                        .stop_ids = inputs_.judge->config.stop_ids,
                                        .batch = configuration_.judge.batch};
-  const std::span<const Question> all(questions);
+  const std::span<const BatchQuestion> all(questions);
   const auto part = [&](std::int64_t task) {
     const auto begin = static_cast<std::size_t>(task * questions_a_task);
     return all.subspan(begin, std::min<std::size_t>(questions_a_task, all.size() - begin));
@@ -200,7 +150,7 @@ std::string Judge::answer_here(const std::string& name, const std::vector<Questi
     tasks.push_back({key.hex(), static_cast<double>(part(i).size())});
   }
   const auto results = cluster::run_tasks(
-      context_, "judge-" + name, tasks, [&](std::int64_t i, cluster::Communicator& group) {
+      context_, "judge-" + round, tasks, [&](std::int64_t i, cluster::Communicator& group) {
         return generate(loaded ? *loaded : base_, *inputs_.judge, options, part(i), group).dump();
       });
   std::string text;
@@ -212,9 +162,14 @@ std::string Judge::answer_here(const std::string& name, const std::vector<Questi
       for (std::size_t q = 0; q < contents.size(); ++q)
         text += batch_answer(part(i)[q].id, configuration_.judge.name, contents[q]) + "\n";
     }
-    if (context_.is_root()) write_atomically(file(name + ".answers.jsonl"), text);
+    if (!context_.is_root()) return;
+    // Answers of another judge are kept aside.
+    const auto answers = file(round + ".answers.jsonl");
+    if (std::filesystem::exists(answers))
+      std::filesystem::rename(answers, answers.string() + ".old");
+    write_atomically(answers, text);
   });
-  cluster::remove_journals(context_, "judge-" + name);
+  cluster::remove_journals(context_, "judge-" + round);
   return text;
 }
 

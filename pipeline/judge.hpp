@@ -7,40 +7,35 @@
 #include "model/transformer.hpp"
 #include "pipeline/configuration.hpp"
 #include "pipeline/inputs.hpp"
-#include "stages/selection/judge.hpp"
-#include "stages/selection/selection.hpp"
+#include "stages/batch_format.hpp"
 
 namespace quench::pipeline {
 
-// Asks a judge which features are a concept's own, in two rounds of files under RUN/judge/:
-// ROUND.jsonl holds the requests, ROUND.answers.jsonl the answers, both in the OpenAI batch format;
-// rounds are describe and membership, whose questions need the descriptions. What it is made from
-// must outlive it.
+// Whoever judges features and answers, asked in rounds of files under RUN/judge/: ROUND.jsonl holds
+// the requests, ROUND.answers.jsonl the answers, both in the OpenAI batch format. What it is made
+// from must outlive it.
 class Judge {
  public:
   // `base` is the run's own model: asked where judge.model is the same.
   Judge(const Configuration& configuration, cluster::Context& context, const RunInputs& inputs,
         const model::Transformer& base);
 
-  // Judgements of every concept's features; the same on all ranks. Collective over the world. A
-  // round without answers is answered by judge.model; without one it ends the run: throws Error of
-  // code waiting, which says what to do. Answers that are missing or malformed are counted and
-  // told.
-  std::vector<std::vector<selection::Judgement>> ask(const selection::Inputs& inputs);
+  // Answers to rank 0's questions (the other ranks' are not looked at), by id; the same on all
+  // ranks. Collective over the world. A round without answers is answered by judge.model; without
+  // one it throws Error of code waiting, which says what to do. Answers that are missing or
+  // malformed are counted and told.
+  BatchContents ask(const std::string& round, const std::vector<BatchQuestion>& questions,
+                    std::int64_t max_tokens);
+  // Tells judges apart: another one is asked anew, by ids made with it.
+  std::string identity() const { return configuration_.judge.name + hash_; }
   // SHA-256 of all answers that ask() read.
   const std::string& answers_hash() const { return answers_hash_; }
 
  private:
-  using Contents = std::map<std::string, std::string>;  // by custom_id
-  Contents round(const std::string& name, const std::vector<selection::Question>& questions,
-                 std::int64_t max_tokens);
-  // The answers file's text; empty when it is missing or answers none of the questions.
-  std::string read_answers(const std::string& name,
-                           const std::vector<selection::Question>& questions) const;
-  std::string answer_here(const std::string& name,
-                          const std::vector<selection::Question>& questions,
+  // Throws Error of code waiting.
+  [[noreturn]] void wait(const std::string& round, std::size_t count) const;
+  std::string answer_here(const std::string& round, const std::vector<BatchQuestion>& questions,
                           std::int64_t max_tokens);
-  std::vector<selection::Candidate> gather_candidates(const selection::Inputs& inputs);
   std::filesystem::path file(const std::string& name) const {
     return context_.run_directory / "judge" / name;
   }
@@ -49,8 +44,8 @@ class Judge {
   cluster::Context& context_;
   const RunInputs& inputs_;
   const model::Transformer& base_;
-  std::string judge_hash_;  // of judge.model's files; empty: none
-  bool is_base_ = false;    // judge.model is the run's model
+  std::string hash_;      // of judge.model's files; empty: none
+  bool is_base_ = false;  // judge.model is the run's model
   std::string answers_hash_;
 };
 

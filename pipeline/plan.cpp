@@ -159,7 +159,7 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config, s
 json plan_of(const Configuration& c, double gflops, int ranks) {
   const auto model = open_model(c.run.model);
   std::optional<ModelDirectory> judge;
-  if (c.selection.method == "judge" && !c.judge.model.empty()) judge = open_model(c.judge.model);
+  if (c.has_local_judge()) judge = open_model(c.judge.model);
   const auto concepts = corpus::choose_concepts(corpus::index_catalog(c.run.catalog), c.corpus);
   const auto shared = corpus::read_shared(c.run.catalog);
   const auto activations = activation_needs(c, model.config, concepts, shared);

@@ -8,6 +8,7 @@
 #include "cluster/store.hpp"
 #include "model/export.hpp"
 #include "pipeline/embedding_rows.hpp"
+#include "pipeline/feature_judge.hpp"
 #include "pipeline/judge.hpp"
 #include "stages/evaluation/judge.hpp"
 #include "stages/selection/general.hpp"
@@ -170,8 +171,7 @@ void Road::ask_judge() {
   if (configuration_.selection.method != "judge") return;
   const auto timer = context_.timers.scope("stage/judge");
   Judge judge(configuration_, context_, inputs_, model_->base);
-  const auto in = selection_inputs();
-  judged_ = judge.ask(in);
+  judged_ = judge_features(judge, selection_inputs(), configuration_.selection, context_);
   // What the answers say decides the selection, and all that follows.
   auto identity = inputs_.identity;
   identity.inputs["selection/answers"] = judge.answers_hash();
@@ -362,13 +362,26 @@ void Road::judge() {
     return;
   }
   const auto timer = context_.timers.scope("stage/judge");
-  waits_for_ = evaluation::run_judge({.probes = probe_source(),
-                                      .tokenizer = &inputs_.model.tokenizer,
-                                      .baseline = &*baseline_,
-                                      .inputs_hash = hashes_.evaluation,
-                                      .run_id = directory_.run_id(),
-                                      .judge = configuration_.judge.name},
-                                     configuration_.evaluation, context_);
+  Judge judge(configuration_, context_, inputs_, model_->base);
+  evaluation::JudgeInputs in;
+  in.probes = probe_source();
+  in.tokenizer = &inputs_.model.tokenizer;
+  in.baseline = &*baseline_;
+  for (std::int64_t c = 0; c < corpus_->concepts(); ++c)
+    in.edited.push_back(edits_->strength(c) > 0);
+  in.ask = [&](const auto& round, const auto& questions, std::int64_t max_tokens) {
+    return judge.ask(round, questions, max_tokens);
+  };
+  in.judge = judge.identity();
+  in.inputs_hash = hashes_.evaluation;
+  in.run_id = directory_.run_id();
+  try {
+    evaluation::run_judge(in, configuration_.evaluation, context_);
+  } catch (const Error& error) {
+    // All the rest is done, and worth a report.
+    if (error.code() != ExitCode::waiting || !error.agreed()) throw;
+    waits_for_ = error.what();
+  }
 }
 
 }  // namespace quench::pipeline

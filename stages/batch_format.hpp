@@ -10,6 +10,13 @@
 // vLLM's run-batch and the hosted services read and write. Local.
 namespace quench {
 
+// A question as the user's only turn; the id (custom_id) tells its answer.
+struct BatchQuestion {
+  std::string id, prompt;
+};
+// What was answered, by id.
+using BatchContents = std::map<std::string, std::string>;
+
 // A line of a request file and of an answers' file, without line break. Broken UTF-8 is replaced.
 std::string batch_request(const std::string& id, const std::string& model,
                           const std::string& prompt, std::int64_t max_tokens);
@@ -19,7 +26,7 @@ std::string batch_answer(const std::string& id, const std::string& model,
 // Contents of answers by custom_id. Lines that are no good answer (not JSON, another status than
 // 200, an error, no content) are left out and counted; the first good answer to a question holds.
 struct BatchAnswers {
-  std::map<std::string, std::string> contents;
+  BatchContents contents;
   std::int64_t malformed = 0;
 };
 BatchAnswers parse_batch_answers(const std::string& text);

@@ -10,9 +10,9 @@ inline constexpr std::int64_t corpus = 3;
 inline constexpr std::int64_t dictionary = 1;
 inline constexpr std::int64_t activations = 1;
 inline constexpr std::int64_t selection = 2;
-inline constexpr std::int64_t evaluation = 2;  // baseline.h5 and evaluation.h5
+inline constexpr std::int64_t evaluation = 3;  // baseline.h5 and evaluation.h5
 inline constexpr std::int64_t edits = 3;
 inline constexpr std::int64_t relearning = 2;
-inline constexpr std::int64_t judgement = 1;
+inline constexpr std::int64_t judgement = 2;
 
 }  // namespace quench::schemas

@@ -5,6 +5,7 @@
 
 #include "cluster/collectives.hpp"
 #include "cluster/random.hpp"
+#include "stages/evaluation/difference.hpp"
 
 namespace quench::evaluation {
 
@@ -57,7 +58,7 @@ void ConceptMean::add(std::int64_t place, const Sample& sample, const Scores& sc
   measured_ += scores.measured;
 }
 
-Scores ConceptMean::finish(cluster::Communicator& world) const {
+Scores ConceptMean::finish(cluster::Communicator& world, std::vector<double>* p) const {
   Sums plain = plain_, resampled = resampled_;
   for (auto* list : {&plain.sum, &plain.count, &resampled.sum, &resampled.count})
     cluster::all_reduce_sum(world, std::span(*list));
@@ -69,6 +70,7 @@ Scores ConceptMean::finish(cluster::Communicator& world) const {
       const auto at = static_cast<std::size_t>(b) * figures + f;
       values.push_back(mean_of(resampled.sum[at], resampled.count[at]));
     }
+    if (p != nullptr) p->push_back(bootstrap_p(values));
     const double value = mean_of(plain.sum[f], plain.count[f]);
     mean.figures[f] = {value, percentile_interval(value, std::move(values)),
                        static_cast<std::int64_t>(plain.count[f])};

@@ -24,8 +24,9 @@ class ConceptMean {
   // The concept at `place` of the total; figures that are NaN are left out of their mean.
   void add(std::int64_t place, const Sample& sample, const Scores& scores);
   void add(std::int64_t place, std::span<const double> figures, const Resampled& resampled);
-  // n of a figure: concepts that have it. Collective.
-  Scores finish(cluster::Communicator& world) const;
+  // n of a figure: concepts that have it. p, where given: of each figure, that the mean is none
+  // (bootstrap_p of the resampled means). Collective.
+  Scores finish(cluster::Communicator& world, std::vector<double>* p = nullptr) const;
 
  private:
   struct Sums {

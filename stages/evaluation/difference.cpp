@@ -31,6 +31,22 @@ double mean_of(std::span<const double> values) {
   return sum_of(values) / static_cast<double>(values.size());
 }
 
+Difference nothing() {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  return {nan, {nan, nan}, 1, 0};
+}
+
+// The mean of as many draws as there are values.
+double drawn_mean(std::span<const double> values, const cluster::KeyedRandom& random,
+                  std::uint64_t key) {
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    sum += values[random.below(key | i, values.size())];
+  return sum / static_cast<double>(values.size());
+}
+
+}  // namespace
+
 // The share of sign patterns whose sum is as far from 0 as the observed one; `slack` for rounding.
 double sign_flip_p(std::span<const double> d, std::int64_t resamples, const std::string& purpose) {
   const double observed = std::abs(sum_of(d));
@@ -59,21 +75,17 @@ double sign_flip_p(std::span<const double> d, std::int64_t resamples, const std:
   return static_cast<double>(far + 1) / static_cast<double>(resamples + 1);
 }
 
-Difference nothing() {
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  return {nan, {nan, nan}, 1, 0};
+double bootstrap_p(std::span<const double> resampled) {
+  std::int64_t below = 1, above = 1, count = 1;  // the observed one
+  for (const double x : resampled) {
+    below += x <= 0 ? 1 : 0;
+    above += x >= 0 ? 1 : 0;
+    count += std::isnan(x) ? 0 : 1;
+  }
+  if (count == 1) return std::numeric_limits<double>::quiet_NaN();
+  const auto smaller = static_cast<double>(std::min(below, above));
+  return std::min(1.0, 2 * smaller / static_cast<double>(count));
 }
-
-// The mean of as many draws as there are values.
-double drawn_mean(std::span<const double> values, const cluster::KeyedRandom& random,
-                  std::uint64_t key) {
-  double sum = 0;
-  for (std::size_t i = 0; i < values.size(); ++i)
-    sum += values[random.below(key | i, values.size())];
-  return sum / static_cast<double>(values.size());
-}
-
-}  // namespace
 
 Difference paired_difference(const PairedItems& items, std::int64_t resamples,
                              const std::string& purpose) {
@@ -126,9 +138,9 @@ std::vector<Difference> paired_difference(const Sample& a, const Sample& b,
   }
   std::vector<Difference> all;
   for (std::size_t f = 0; f < before.size(); ++f) {
-    const double value = now[f] - before[f];
-    all.push_back({value, percentile_interval(value, std::move(resampled[f])),
-                   std::numeric_limits<double>::quiet_NaN(), std::min(n_before[f], n_now[f])});
+    const double value = now[f] - before[f], p = bootstrap_p(resampled[f]);
+    all.push_back({value, percentile_interval(value, std::move(resampled[f])), p,
+                   std::min(n_before[f], n_now[f])});
   }
   return all;
 }

@@ -14,7 +14,7 @@ namespace quench::evaluation {
 struct Difference {
   double value = 0;    // mean of b - a
   Interval interval;   // 95%
-  double p = 1;        // two-sided, that the difference is none; NaN: not computed
+  double p = 1;        // two-sided, that there is no difference; NaN: not computed
   std::int64_t n = 0;  // items, or concepts
 
   // Whether none at all lies outside of the interval.
@@ -38,9 +38,19 @@ Difference paired_difference(std::span<const PairedItems> concepts, std::int64_t
                              const std::string& purpose);
 
 // All figures (figure_names()) of one set of items in two runs, whose samples were made with one
-// purpose: every resample draws the same items in both. Most figures are no means of items, so no
-// p. n: items that both have.
+// purpose: every resample draws the same items in both. Most figures are no means of items, whose
+// signs could be flipped: p is that of the bootstrap (bootstrap_p). n: items that both have.
 std::vector<Difference> paired_difference(const Sample& a, const Sample& b, std::int64_t resamples);
+
+// The two-sided p-value of resampled differences: twice the smaller share of those on one side of 0
+// or at it (Efron and Tibshirani, An Introduction to the Bootstrap, 15.4), the observed one counted
+// in, so never 0; at most 1. NaN are left out; without any resample NaN.
+double bootstrap_p(std::span<const double> resampled);
+
+// The two-sided p-value of differences of independent units, by flipping their signs, as
+// paired_difference does.
+double sign_flip_p(std::span<const double> differences, std::int64_t resamples,
+                   const std::string& purpose);
 
 // Of estimates that share no items, from their intervals: MOVER (Zou and Donner, Construction of
 // confidence limits about effect measures, Statistics in Medicine 27, 2008, equation 2), which is

@@ -59,11 +59,6 @@ class Values {
 
 double clip(double fraction) { return std::clamp(fraction, 0.0, 1.0); }
 
-double coherence_of(const CoherenceParts& parts) {
-  if (std::isnan(parts.fluency) || std::isnan(parts.variety)) return parts.fluency;
-  return harmonic_mean(std::array{parts.fluency, parts.variety});
-}
-
 // An answer that has become empty is lost to both parts.
 CoherenceParts parts_of(const Values& v) {
   const double base_answered = v.base("general_answered");
@@ -75,6 +70,21 @@ CoherenceParts parts_of(const Values& v) {
   const double varied =
       base_varied > 0 ? clip((1 - v.now("general_repetition")) / base_varied) : nan;
   return {fluency, varied};
+}
+
+// Of a judge's ratings (methods 7.4), or of what is measured without one. NaN: not measured.
+double coherence_of(const Rules& rules, const Values& v) {
+  if (!rules.judged) {
+    const auto parts = parts_of(v);
+    if (std::isnan(parts.fluency) || std::isnan(parts.variety)) return parts.fluency;
+    return harmonic_mean(std::array{parts.fluency, parts.variety});
+  }
+  const auto left = [&](const std::string& name) {
+    return fraction_left(v.now(name), v.base(name), 0);
+  };
+  const double fluency = left("general_fluency"), relatedness = left("general_relatedness");
+  if (std::isnan(fluency) || std::isnan(relatedness)) return nan;
+  return harmonic_mean(std::array{fluency, relatedness});
 }
 
 // The number that stands for a subset in a form of questions.
@@ -211,7 +221,7 @@ MeasuredParts measured_parts(const std::vector<double>& figures, const Rules& ru
   parts.left[0] = is_number(deciding_left(rules, v));
   for (const auto form : all_forms)
     parts.left.at(place_of(form)) = is_number(left_by_accuracy(form, v, rules.unguarded_fraction));
-  parts.coherence = !std::isnan(coherence_of(parts_of(v)));
+  parts.coherence = !std::isnan(coherence_of(rules, v));
   return parts;
 }
 
@@ -220,7 +230,7 @@ void add_composites(std::vector<double>& figures, const Rules& rules, const Meas
   const auto set = [&](const std::string& name, double value) {
     figures[figure_index(name)] = value;
   };
-  const double coherence = coherence_of(parts_of(v));
+  const double coherence = coherence_of(rules, v);
   const auto composites = [&](const Left& left, std::size_t place) {
     return rules.unguarded_fraction
                ? combine_unguarded(left, coherence)
@@ -257,7 +267,7 @@ void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules,
     if (of(name) == 0 && form == Form::open && subset == Subset::general) name = "general_accuracy";
     return of(name);
   };
-  const auto instructions = of("general_answered");
+  const auto instructions = of(rules.judged ? "general_fluency" : "general_answered");
   of("coherence") = instructions;
   const auto kept_by = [&](Form form, std::size_t place) {
     const auto& measured = parts.left.at(place);

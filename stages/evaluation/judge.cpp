@@ -1,16 +1,16 @@
 #include "stages/evaluation/judge.hpp"
 
 #include <cmath>
-#include <fstream>
+#include <filesystem>
 #include <limits>
-#include <map>
 #include <set>
 
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
 #include "cluster/log.hpp"
-#include "stages/batch_format.hpp"
 #include "stages/evaluation/difference.hpp"
+#include "stages/evaluation/judged_scores.hpp"
+#include "stages/evaluation/results.hpp"
 
 namespace quench::evaluation {
 
@@ -24,13 +24,13 @@ struct Ask {
   double known = nan;  // what needs no judge
 };
 
-Ask make_ask(JudgeQuestion question, const std::string& asked, const std::string& gold,
-             const std::string& answer) {
+Ask make_ask(const std::string& judge, JudgeQuestion question, const std::string& asked,
+             const std::string& gold, const std::string& answer) {
   // Nothing is said about nothing: an empty answer is wrong and unrelated.
   const bool empty = answer.find_first_not_of(" \t\r\n") == std::string::npos;
   if (empty && question != JudgeQuestion::fluent) return {"", "", 0};
   auto prompt = judge_prompt(question, asked, gold, answer);
-  auto id = "evaluation-" + cluster::sha256(prompt).substr(0, 24);
+  auto id = "evaluation-" + cluster::Sha256().field(judge).field(prompt).hex().substr(0, 24);
   return {std::move(id), std::move(prompt), nan};
 }
 
@@ -42,10 +42,9 @@ struct Item {
   Ask base, joint;
 };
 
-class Judge {
+class Listing {
  public:
-  Judge(const JudgeInputs& inputs, const std::filesystem::path& directory)
-      : inputs_(inputs), joint_(directory / "evaluation.h5", "evaluation", "joint/measurements") {}
+  Listing(const JudgeInputs& inputs, const Measurements& joint) : inputs_(inputs), joint_(joint) {}
 
   std::vector<Item> items() {
     std::vector<Item> list;
@@ -69,45 +68,28 @@ class Judge {
 
   void add(std::vector<Item>& list, const Probe& probe, std::int64_t concept_index,
            const Measurement& base, const Measurement& joint) const {
-    std::vector<JudgeQuestion> questions;
-    if (probe.kind == ProbeKind::open) questions = {JudgeQuestion::correct};
-    if (probe.kind == ProbeKind::instruction)
-      questions = {JudgeQuestion::related, JudgeQuestion::fluent};
     const auto gold = probe.accepted.empty() ? "" : probe.accepted.front();
-    for (const auto question : questions) {
+    for (const auto question : tasks::task_of(probe.kind).judged()) {
       const auto ask = [&](const Measurement& said) {
-        return make_ask(question, probe.asked, gold, text(said.answer));
+        return make_ask(inputs_.judge, question, probe.asked, gold, text(said.answer));
       };
       list.push_back({probe.id, concept_index, question, probe.subset, ask(base), ask(joint)});
     }
   }
 
   const JudgeInputs& inputs_;
-  Measurements joint_;
+  const Measurements& joint_;
 };
 
-// The ids of the questions to the judge, each once.
-std::vector<std::string> ids_of(const std::vector<Item>& items) {
-  std::set<std::string> ids;
+// The questions to the judge, each once.
+std::vector<BatchQuestion> questions_of(const std::vector<Item>& items) {
+  std::vector<BatchQuestion> questions;
+  std::set<std::string> listed;
   for (const auto& item : items)
     for (const auto* ask : {&item.base, &item.joint})
-      if (!ask->id.empty()) ids.insert(ask->id);
-  return {ids.begin(), ids.end()};
-}
-
-void write_requests(const std::vector<Item>& items, const std::string& judge,
-                    const std::filesystem::path& file) {
-  std::filesystem::create_directories(file.parent_path());
-  const std::filesystem::path draft = file.string() + ".partial";
-  std::set<std::string> written;
-  std::ofstream stream(draft);
-  for (const auto& item : items)
-    for (const auto* ask : {&item.base, &item.joint})
-      if (!ask->id.empty() && written.insert(ask->id).second)
-        stream << judge_line(ask->id, judge, ask->prompt) << '\n';
-  stream.close();
-  if (!stream) throw DataError(file.string() + ": cannot be written");
-  std::filesystem::rename(draft, file);
+      if (!ask->id.empty() && listed.insert(ask->id).second)
+        questions.push_back({ask->id, ask->prompt});
+  return questions;
 }
 
 // Verdicts by item, and how many are missing.
@@ -116,8 +98,7 @@ struct Verdicts {
   std::int64_t asked = 0, missing = 0;
   std::int64_t unreadable = 0;  // of the missing ones: there is an answer, but no verdict in it
 
-  double of(const Ask& ask, JudgeQuestion question,
-            const std::map<std::string, std::string>& answers) {
+  double of(const Ask& ask, JudgeQuestion question, const BatchContents& answers) {
     if (ask.id.empty()) return ask.known;
     ++asked;
     const auto found = answers.find(ask.id);
@@ -188,7 +169,8 @@ Rows make_rows(const JudgeInputs& inputs, const Options& options, const std::vec
 }
 
 void write_judgement(const JudgeInputs& inputs, const Options& options, cluster::Context& context,
-                     const std::vector<Item>& items, const Verdicts& verdicts) {
+                     const std::vector<Item>& items, const Verdicts& verdicts,
+                     const JudgedScores& scores) {
   const bool root = context.world().rank() == 0;  // which has all items; the others write no rows
   const auto rows = root ? make_rows(inputs, options, items, verdicts) : Rows{};
   std::vector<std::int64_t> probes;
@@ -210,6 +192,11 @@ void write_judgement(const JudgeInputs& inputs, const Options& options, cluster:
                            {{"concept", "subset", "figure"}, none});
   store.write_rows<double>("instructions/scores", rows.instructions, {width},
                            {{"question", "figure"}, none});
+  write_scores(store, "joint/scores", scores.local, "concept");
+  write_scores(store, "joint/mean", root ? std::vector{scores.mean} : std::vector<Scores>{},
+               "mean");
+  store.write_strings("joint/figures", root ? score_columns() : std::vector<std::string>{},
+                      {{"figure"}, none});
   store.write_strings("figures", root ? judged_columns() : std::vector<std::string>{},
                       {{"figure"}, none});
   store.attribute("/", "asked", verdicts.asked);
@@ -219,68 +206,57 @@ void write_judgement(const JudgeInputs& inputs, const Options& options, cluster:
 }
 
 // On the rank that has the items.
-Verdicts read_verdicts(const std::vector<Item>& items, const std::string& answers_text) {
-  const auto answers = parse_batch_answers(answers_text);
+Verdicts read_verdicts(const std::vector<Item>& items, const BatchContents& answers) {
   Verdicts verdicts;
   for (const auto& item : items) {
-    verdicts.base.push_back(verdicts.of(item.base, item.question, answers.contents));
-    verdicts.joint.push_back(verdicts.of(item.joint, item.question, answers.contents));
+    verdicts.base.push_back(verdicts.of(item.base, item.question, answers));
+    verdicts.joint.push_back(verdicts.of(item.joint, item.question, answers));
   }
   cluster::log_info("judge: evaluation: " + std::to_string(verdicts.asked - verdicts.missing) +
                     " of " + std::to_string(verdicts.asked) + " verdicts given, " +
                     std::to_string(verdicts.missing - verdicts.unreadable) + " answers missing, " +
-                    std::to_string(verdicts.unreadable) + " without a verdict; " +
-                    std::to_string(answers.malformed) + " malformed lines");
+                    std::to_string(verdicts.unreadable) + " without a verdict");
   return verdicts;
 }
 
-std::filesystem::path judge_file(const std::filesystem::path& run_directory,
-                                 const std::string& inputs_hash, const char* what) {
-  return run_directory / "judge" / ("evaluation-" + inputs_hash.substr(0, 8) + what);
+// Collective. Rank 0's verdicts, on all ranks.
+std::vector<Verdict> share(cluster::Communicator& world, const std::vector<Item>& items,
+                           const Verdicts& verdicts) {
+  std::vector<std::int64_t> places;
+  std::vector<double> values;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    places.insert(places.end(), {items[i].probe, static_cast<std::int64_t>(items[i].question)});
+    values.insert(values.end(), {verdicts.base[i], verdicts.joint[i]});
+  }
+  places = cluster::all_gather<std::int64_t>(world, places).values;
+  values = cluster::all_gather<double>(world, values).values;
+  std::vector<Verdict> all;
+  for (std::size_t i = 0; i < places.size(); i += 2)
+    all.push_back({places[i], static_cast<JudgeQuestion>(places[i + 1]), values[i], values[i + 1]});
+  return all;
 }
 
 }  // namespace
 
-std::filesystem::path judge_requests(const std::filesystem::path& run_directory,
-                                     const std::string& inputs_hash) {
-  return judge_file(run_directory, inputs_hash, ".requests.jsonl");
-}
-
-std::filesystem::path judge_answers(const std::filesystem::path& run_directory,
-                                    const std::string& inputs_hash) {
-  return judge_file(run_directory, inputs_hash, ".answers.jsonl");
-}
-
-std::string run_judge(const JudgeInputs& inputs, const Options& options,
-                      cluster::Context& context) {
+void run_judge(const JudgeInputs& inputs, const Options& options, cluster::Context& context) {
+  constexpr std::int64_t longest = 350;  // tokens of an answer (methods 7.3)
   auto& world = context.world();
-  const auto requests = judge_requests(context.run_directory, inputs.inputs_hash);
-  const auto answers = judge_answers(context.run_directory, inputs.inputs_hash);
-  bool waits = false;
-  std::vector<Item> items;  // on rank 0, which does it all
-  Verdicts verdicts;
+  const Measurements joint(context.run_directory / "evaluation.h5", "evaluation",
+                           "joint/measurements");
+  std::vector<Item> items;  // on rank 0
   cluster::agree(world, [&] {
     if (world.rank() > 0) return;
-    items = Judge(inputs, context.run_directory).items();
-    const auto ids = ids_of(items);
-    const auto said = read_batch_answers(answers, ids, requests.filename().string());
-    waits = said.empty() && !ids.empty();
-    if (waits) {
-      write_requests(items, inputs.judge, requests);
-      // Verdicts whose answers have gone are no longer this run's.
-      std::filesystem::remove(context.run_directory / "judgement.h5");
-      return;
-    }
-    verdicts = read_verdicts(items, said);
+    std::filesystem::remove(context.run_directory / "judgement.h5");
+    items = Listing(inputs, joint).items();
   });
-  if (cluster::any_of(world, waits))
-    return "the judge's questions are in " + requests.string() +
-           " (OpenAI batch format); put its answers into " + answers.string() +
-           " and start the same command again";
+  const auto round = "evaluation-" + inputs.inputs_hash.substr(0, 8);
+  const auto answers = inputs.ask(round, questions_of(items), longest);
+  Verdicts verdicts;
+  if (world.rank() == 0) verdicts = read_verdicts(items, answers);
   verdicts.asked = cluster::broadcast_value(world, 0, verdicts.asked);
   verdicts.missing = cluster::broadcast_value(world, 0, verdicts.missing);
-  write_judgement(inputs, options, context, items, verdicts);
-  return "";
+  const auto scores = judged_scores(inputs, options, share(world, items, verdicts), joint, context);
+  write_judgement(inputs, options, context, items, verdicts, scores);
 }
 
 }  // namespace quench::evaluation

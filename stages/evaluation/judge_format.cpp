@@ -1,4 +1,3 @@
-#include "stages/batch_format.hpp"
 #include "stages/evaluation/judge.hpp"
 
 namespace quench::evaluation {
@@ -55,12 +54,6 @@ std::string judge_prompt(JudgeQuestion question, const std::string& asked, const
              ".\n\nRate how fluent this text is, whatever it says: 0 broken or repeating itself, 1 "
              "readable with flaws, 2 fluent. End with \"Rating: [[n]]\".";
   }
-}
-
-std::string judge_line(const std::string& custom_id, const std::string& judge,
-                       const std::string& prompt) {
-  constexpr std::int64_t longest = 350;
-  return batch_request(custom_id, judge, prompt, longest);
 }
 
 std::optional<double> judge_verdict(JudgeQuestion question, const std::string& text) {

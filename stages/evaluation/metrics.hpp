@@ -34,6 +34,7 @@ struct Rules {
   Objective objective = Objective::margin;  // of choices; other forms have accuracies alone
   Form form = Form::choice;
   bool unguarded_fraction = false;  // the reference's division, whatever the base model's accuracy
+  bool judged = false;              // coherence is of a judge's ratings
   tasks::Reading reading;
 };
 
@@ -122,9 +123,9 @@ double fraction_left(double now, double base, double floor, bool unguarded = fal
 Estimate base_margin(std::span<const Pair> pairs, std::int64_t resamples,
                      const std::string& purpose);
 
-// What coherence is the harmonic mean of: what is left of fluency, and of non-repetition. NaN: not
-// measured, as there are no instructions, or the untouched model answers none of them; of
-// non-repetition also where its answers repeat themselves throughout.
+// What coherence is the harmonic mean of without a judge: what is left of fluency, and of
+// non-repetition. NaN: not measured, as there are no instructions, or the untouched model answers
+// none of them; of non-repetition also where its answers repeat themselves throughout.
 struct CoherenceParts {
   double fluency, variety;
 };

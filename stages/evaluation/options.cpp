@@ -44,8 +44,8 @@ void describe(Options& options, OptionTable& table) {
   table.add("evaluation.own_stop_open_only", options.own_stop_open_only,
             "stop at max_own_left for open questions alone, as the paper's code does");
   table.add_choice("evaluation.judge", options.judge,
-                   "judge open answers and answers to instructions through JSONL files in "
-                   "RUN/judge (docs/guide.md)",
+                   "file: have open answers and answers to instructions judged, by judge.model "
+                   "or, without one, elsewhere; through JSONL files in RUN/judge (docs/guide.md)",
                    {"none", "file"});
 }
 

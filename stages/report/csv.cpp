@@ -55,8 +55,12 @@ std::string concepts_csv(const json& document) {
     }
     break;
   }
-  for (const char* which : {"joint_", "alone_"}) {
-    for (const auto& name : figures) add_quadruple(header, which + name);
+  // Behind what was measured, the figures by a judge's verdicts, where one was asked.
+  std::vector<std::string> states = {"joint", "alone"};
+  if (document.contains("mean") && document["mean"].contains("by_judge"))
+    states.push_back("by_judge");
+  for (const auto& which : states) {
+    for (const auto& name : figures) add_quadruple(header, which + "_" + name);
   }
   Csv csv(header);
   for (const auto& item : document["concepts"]) {
@@ -64,7 +68,7 @@ std::string concepts_csv(const json& document) {
                             "variant_count", "shared_count"})
       csv.add(item.value(key, json()));
     csv.add(item.contains("dropped") ? json(item["dropped"].size()) : json());
-    for (const char* which : {"joint", "alone"}) {
+    for (const auto& which : states) {
       const auto scores = item.value(which, json());
       for (const auto& name : figures) csv.add_estimate(scores, name);
     }

@@ -70,12 +70,15 @@ class Gatherer {
     if (const auto store = open("selection.h5", "selection", schemas::selection))
       add_selection(*store);
     if (const auto store = open("edits.h5", "erasure", schemas::edits)) add_edits(*store);
-    if (const auto store = open("evaluation.h5", "evaluation", schemas::evaluation))
+    if (const auto store = open("evaluation.h5", "evaluation", schemas::evaluation)) {
       add_evaluation(*store);
+      // Verdicts on an earlier evaluation's answers say nothing of this one's.
+      const auto verdicts = open("judgement.h5", "judgement", schemas::judgement);
+      if (verdicts && verdicts->header().inputs_hash == store->header().inputs_hash)
+        add_judgement(*verdicts);
+    }
     if (const auto store = open("relearning.h5", "relearning", schemas::relearning))
       document_["attacks"] = attacks_of(*store);
-    if (const auto store = open("judgement.h5", "judgement", schemas::judgement))
-      add_judgement(*store);
     add_examples();
     return std::move(document_);
   }
@@ -342,7 +345,8 @@ class Gatherer {
     }
   }
 
-  // {base, joint, difference, ...} of open answers a concept and subset, and of instructions.
+  // {base, joint, difference, ...} of open answers a concept and subset, and of instructions; and
+  // the joint model's figures with the verdicts in them.
   void add_judgement(const StoreReader& store) {
     const auto columns = store.read_strings("figures");
     const auto named = [&](std::span<const double> row) { return cell_of(columns, row); };
@@ -358,6 +362,11 @@ class Gatherer {
                            {"fluent", named(std::span(rated).subspan(width, width))},
                            {"asked", store.number_attribute("/", "asked")},
                            {"missing", store.number_attribute("/", "missing")}};
+    const auto names = store.read_strings("joint/figures");
+    const auto scores = store.read<double>("joint/scores");
+    for (std::int64_t c = 0; c < count_; ++c)
+      of(c)["by_judge"] = figures(names, std::span(scores).subspan(c * names.size(), names.size()));
+    document_["mean"]["by_judge"] = figures(names, store.read<double>("joint/mean"));
   }
 
   // What both models answered, but for what is hidden.

@@ -92,6 +92,9 @@ function showSummary() {
     const pair = j => `${fixed(j.base)} → ${fixed(j.joint)}`;
     notes.push(`A judge rated answers to instructions 0 to 2: relatedness ${pair(data.judged.related)}, fluency ${pair(data.judged.fluent)} (untouched → erased). ` +
       `${data.judged.missing} of ${data.judged.asked} verdicts are missing and count for nothing.`);
+    const m = data.mean.by_judge;
+    notes.push(`By the judge's verdicts: efficacy ${withInterval(m.efficacy)}, specificity ${withInterval(m.specificity)}, coherence ${withInterval(m.coherence)}, harmonic mean ${withInterval(m.harmonic_all)}. ` +
+      'Choose them above the table of concepts. Strengths were chosen without the judge.');
   }
   (data.notes || []).concat(notes).forEach(note => $('caveats').append(element('li', note)));
 }
@@ -321,6 +324,7 @@ function showRun() {
 concepts.forEach((c, index) => { c.index = index; $('chosen').append(new Option(c.name, index)); });
 makeHeader();
 showSummary();
+if (data.judged) $('which').append(new Option('all concepts in one model, by the judge', 'by_judge'));
 $('filter').oninput = showConcepts;
 $('which').onchange = showConcepts;
 $('chosen').onchange = event => choose(Number(event.target.value));

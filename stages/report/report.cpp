@@ -47,6 +47,13 @@ std::string percent_with_interval(const json& object, const char* name) {
   return text;
 }
 
+// What a figure is of; nothing where it is not measured.
+std::string count(const json& object, const char* name) {
+  const bool there = object.is_object() && object.contains(name) && !object[name][0].is_null() &&
+                     object[name].size() > 3;
+  return there ? std::to_string(object[name][3].get<std::int64_t>()) : "–";
+}
+
 // What an attacked model has of the base's concept figure at the end, mean over seeds; empty where
 // it was not attacked.
 std::string relearned(const json& document, std::size_t concept_index, bool erased) {
@@ -76,28 +83,32 @@ std::string strength_of(const json& item) {
 }
 
 std::string table_of(const json& document) {
-  TextTable table({"concept", "status", "strength", "tokens", "efficacy", "specificity",
+  TextTable table({"concept", "status", "strength", "tokens", "n", "efficacy", "specificity",
                    "coherence", "harmonic", "relearned"});
+  const auto add_figures = [](std::vector<std::string>& cells, const json& scores) {
+    cells.push_back(count(scores, "efficacy"));
+    for (const char* name : {"efficacy", "specificity", "coherence", "harmonic_all"})
+      cells.push_back(percent_with_interval(scores, name));
+  };
   for (std::size_t c = 0; c < document["concepts"].size(); ++c) {
     const auto& item = document["concepts"][c];
     const auto joint = item.value("joint", json());
     const auto back = relearned(document, c, true);
-    table.add_row({item["name"], item.value("status", "–"), strength_of(item),
-                   std::to_string(item.value("token_count", 0)),
-                   percent_with_interval(joint, "efficacy"), percent(joint, "specificity"),
-                   percent(joint, "coherence"), percent(joint, "harmonic_all"),
-                   back.empty() ? "" : back + " / " + relearned(document, c, false)});
+    std::vector<std::string> cells{item["name"], item.value("status", "–"), strength_of(item),
+                                   std::to_string(item.value("token_count", 0))};
+    add_figures(cells, joint);
+    cells.push_back(back.empty() ? "" : back + " / " + relearned(document, c, false));
+    table.add_row(std::move(cells));
   }
   if (document.contains("mean")) {
-    const auto& mean = document["mean"]["joint"];
+    std::vector<std::string> cells{"mean of edited ones", "", "", ""};
+    add_figures(cells, document["mean"]["joint"]);
     table.add_row({});
-    table.add_row({"mean of edited ones", "", "", "", percent_with_interval(mean, "efficacy"),
-                   percent(mean, "specificity"), percent(mean, "coherence"),
-                   percent(mean, "harmonic_all")});
+    table.add_row(std::move(cells));
   }
   return table.text() +
          "all concepts erased in one model, test questions, relative to the untouched model; [95% "
-         "interval]\n"
+         "interval]\nn: questions that efficacy is of; of the mean: concepts\n"
          "relearned: share of the concept's figure after the attack, erased / untouched model\n";
 }
 

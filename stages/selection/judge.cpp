@@ -83,22 +83,23 @@ std::string trimmed(const std::string& text) {
 
 }  // namespace
 
-Question Questioner::question(const std::string& round, const Candidate& candidate,
-                              const std::string& concept_hash, std::string prompt) const {
+BatchQuestion Questioner::question(const std::string& round, const Candidate& candidate,
+                                   const std::string& concept_hash, std::string prompt) const {
   const auto hash = cluster::Sha256().field(judge_).field(prompt).hex();
   const auto id = round + "-" + concept_hash.substr(0, 12) + "-" +
                   std::to_string(candidate.feature) + "-" + hash.substr(0, 12);
   return {id, std::move(prompt)};
 }
 
-Question Questioner::describe(const Candidate& candidate, const std::string& concept_hash) const {
+BatchQuestion Questioner::describe(const Candidate& candidate,
+                                   const std::string& concept_hash) const {
   return question("describe", candidate, concept_hash,
                   describe_task + ("Tokens: " + dump(candidate.tokens)) + "\nAnswer:");
 }
 
-Question Questioner::membership(const Candidate& candidate, const std::string& concept_hash,
-                                const std::string& concept_name,
-                                const std::string& description) const {
+BatchQuestion Questioner::membership(const Candidate& candidate, const std::string& concept_hash,
+                                     const std::string& concept_name,
+                                     const std::string& description) const {
   return question("membership", candidate, concept_hash,
                   membership_task + ("Concept: " + concept_name) + "\nDescription: " + description +
                       "\nAnswer:");

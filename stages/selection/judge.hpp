@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "stages/batch_format.hpp"
+
 // Asking a language model which features are a concept's own (methods 4.4): the questions, and
 // what the answers say (their files: stages/batch_format.hpp). Local: nothing here communicates.
 namespace quench::selection {
@@ -17,26 +19,22 @@ struct Candidate {
 };
 inline constexpr std::size_t judged_tokens = 20;
 
-struct Question {
-  std::string id;      // custom_id: round, concept, feature and a hash of judge and prompt
-  std::string prompt;  // the user's turn
-};
-
-// Makes the questions of one run to one judge.
+// Makes the questions of one run to one judge; their ids are made of round, concept, feature and a
+// hash of judge and prompt.
 class Questioner {
  public:
   // `judge` tells judges apart: another one is asked anew.
   explicit Questioner(std::string judge) : judge_(std::move(judge)) {}
 
   // Which concept do the tokens share? In one sentence.
-  Question describe(const Candidate& candidate, const std::string& concept_hash) const;
+  BatchQuestion describe(const Candidate& candidate, const std::string& concept_hash) const;
   // Is the concept distinctive of the described feature and central to it? In JSON.
-  Question membership(const Candidate& candidate, const std::string& concept_hash,
-                      const std::string& concept_name, const std::string& description) const;
+  BatchQuestion membership(const Candidate& candidate, const std::string& concept_hash,
+                           const std::string& concept_name, const std::string& description) const;
 
  private:
-  Question question(const std::string& round, const Candidate& candidate,
-                    const std::string& concept_hash, std::string prompt) const;
+  BatchQuestion question(const std::string& round, const Candidate& candidate,
+                         const std::string& concept_hash, std::string prompt) const;
   std::string judge_;
 };
 

@@ -1,6 +1,8 @@
 // Instructions, answered freely: how fluent the base model finds the answer, and how much it
-// repeats itself. An answer that has become empty is lost to both.
-#include <set>
+// repeats itself. An answer that has become empty is lost to both. A judge rates how related and
+// how fluent it is, 0 to 2 each.
+#include <cmath>
+#include <limits>
 
 #include "stages/tasks/repetition.hpp"
 #include "stages/tasks/task.hpp"
@@ -40,10 +42,26 @@ class FollowsInstructions : public Task {
     return {std::move(values), std::move(answer), false};
   }
 
+  std::vector<JudgeQuestion> judged() const override {
+    return {JudgeQuestion::related, JudgeQuestion::fluent};
+  }
+  void take_verdict(JudgeQuestion question, float verdict,
+                    Measurement& measurement) const override {
+    auto& v = measurement.values;
+    if (v.empty()) return;
+    v.resize(rated, std::numeric_limits<float>::quiet_NaN());
+    v[question == JudgeQuestion::related ? measured : measured + 1] = verdict;
+  }
+
   std::vector<Subset> subsets() const override { return {Subset::general}; }
   std::vector<Number> numbers() const override {
-    return {
-        {"answer_perplexity", true}, {"repetition"}, {"answered"}, {"distinct_1"}, {"distinct_2"}};
+    return {{"answer_perplexity", true},
+            {"repetition"},
+            {"answered"},
+            {"distinct_1"},
+            {"distinct_2"},
+            {"relatedness"},
+            {"fluency"}};
   }
   void read(const Probe&, const Measurement& measurement, const Reading&,
             std::span<Ratio> numbers) const override {
@@ -52,9 +70,15 @@ class FollowsInstructions : public Task {
     numbers[0] = {v[0], v[1]};
     numbers[1] = {v[2], 1};
     numbers[2] = {v[1] > 0 ? 1.0 : 0.0, 1};
+    for (std::size_t i = measured; i < v.size(); ++i)
+      if (!std::isnan(v[i])) numbers[i] = {v[i], 1};
     if (v[1] == 0) return;
-    for (std::size_t i = 3; i < v.size() && i < 5; ++i) numbers[i] = {v[i], 1};
+    for (std::size_t i = 3; i < v.size() && i < measured; ++i) numbers[i] = {v[i], 1};
   }
+
+ private:
+  // Values without a judge, and with its ratings behind them.
+  static constexpr std::size_t measured = 5, rated = 7;
 };
 
 }  // namespace

@@ -1,4 +1,6 @@
 // Open questions: a greedy answer counts when it holds an accepted one.
+#include <cmath>
+
 #include "stages/tasks/match.hpp"
 #include "stages/tasks/task.hpp"
 
@@ -42,12 +44,18 @@ class Open : public Task {
             false};
   }
 
+  std::vector<JudgeQuestion> judged() const override { return {JudgeQuestion::correct}; }
+  void take_verdict(JudgeQuestion, float verdict, Measurement& measurement) const override {
+    if (!measurement.values.empty()) measurement.values[0] = verdict;
+  }
+
   std::vector<Subset> subsets() const override { return {Subset::own, Subset::similar}; }
   std::vector<Number> numbers() const override { return {{"open_accuracy"}, {"rouge_l"}}; }
   void read(const Probe&, const Measurement& measurement, const Reading&,
             std::span<Ratio> numbers) const override {
-    for (std::size_t i = 0; i < measurement.values.size() && i < 2; ++i)
-      numbers[i] = {measurement.values[i], 1};
+    const auto& v = measurement.values;
+    for (std::size_t i = 0; i < v.size() && i < 2; ++i)
+      if (!std::isnan(v[i])) numbers[i] = {v[i], 1};
   }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,6 +50,10 @@ struct Reading {
   bool invalid_is_wrong = false;  // an answer without a letter: wrong, not as good as a guess
 };
 
+// What a judge is asked about an answer: is it correct (0 or 1), how related is it to what was
+// asked, and how fluent (0 to 2).
+enum class JudgeQuestion : std::uint8_t { correct, related, fluent };
+
 // A number that probes of a task have; a set of probes has sum(part) / sum(whole), or the
 // exponential of it (perplexities).
 struct Number {
@@ -76,6 +81,11 @@ class Task {
   virtual bool is_rated() const { return false; }
   virtual Measurement of_answer(const Probe&, Tokens answer, const model::ContinuationScore& rating,
                                 const Asking&) const;
+
+  // What a judge is asked about an answer of the task; and its verdict, NaN where it gave none, put
+  // into a measurement, where it goes before what was measured without a judge.
+  virtual std::vector<JudgeQuestion> judged() const { return {}; }
+  virtual void take_verdict(JudgeQuestion, float, Measurement&) const {}
 
   // Whose probes the task has, and the numbers of each set of them.
   virtual std::vector<Subset> subsets() const = 0;

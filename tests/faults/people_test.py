@@ -1,6 +1,7 @@
 """What people take from finished runs: a patch, what differs between two, answers before and after and who may see them."""
 import csv
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -134,8 +135,15 @@ def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
         assert figure["difference"][1:] == pytest.approx([low, high], abs=0.17)  # one question of six
         assert "relearned" not in item["figures"]
         for one in item["figures"].values():
-            assert one["moved"] == (one["difference"][1] > 0 or one["difference"][2] < 0)
+            if "difference" not in one:
+                continue
             compared, moved = compared + 1, moved + one["moved"]
+            if one["n"] < 5:  # too few to say
+                assert one["p"] is None and not one["moved"]
+                continue
+            assert 0 < one["p"] <= 1
+            assert one["moved"] == (one["difference"][1] > 0 or one["difference"][2] < 0)
+        assert not [name for name in item["figures"] if name.startswith("general_") and "difference" in item["figures"][name]]
     assert (told["compared"], told["moved"]) == (compared, moved) and moved > 0
     edited = [c for c, item in enumerate(told["concepts"]) if item["status"] == ["ok", "ok"]]
     assert told["overall"]["concepts"] == len(edited) > 0
@@ -143,6 +151,14 @@ def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
     assert overall["n"] == len(edited)
     assert overall["difference"][0] == pytest.approx(
         np.mean([(own_accuracy(stronger, c) - own_accuracy(reference, c)).mean() for c in edited]))
+    # p: the share of all signs of the concepts' differences whose sum is as far from 0.
+    each = np.array([(own_accuracy(stronger, c) - own_accuracy(reference, c)).mean() for c in edited])
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(each))))
+    assert overall["p"] == pytest.approx((abs(signs @ each) >= abs(each.sum()) - 1e-12).mean())
+    assert "own_open_accuracy" in told["overall"]["figures"] and "base_own_margin" not in told["overall"]["figures"]
+    # All concepts share the general questions: one difference, not as many as there are concepts.
+    general = told["overall"]["figures"]["general_margin"]
+    assert (general["p"] < 0.05) == general["moved"] or 0.01 < general["p"] < 0.1
     # The other way round it is the negative.
     back = diff(stronger, reference)["overall"]["figures"]["own_margin"]["difference"]
     there = told["overall"]["figures"]["own_margin"]["difference"]
@@ -154,8 +170,8 @@ def test_diff_of_a_run_with_itself(reference, names):
     assert told["configuration"] == told["inputs"] == [] and told["moved"] == 0 < told["compared"]
     figures = [figure for item in told["concepts"] for figure in item["figures"].values()] + \
         list(told["overall"]["figures"].values())
-    assert all(figure["difference"] == [0, 0, 0] for figure in figures if figure["paired"])
-    assert sum(not figure["paired"] for figure in figures) == 3  # relearned: of two concepts, and their mean
+    assert all(figure["difference"] == [0, 0, 0] for figure in figures if figure.get("paired"))
+    assert sum(not figure.get("paired", True) for figure in figures) == 3  # relearned: of two concepts, and their mean
     text = call([QUENCH, "diff", reference, reference]).stdout
     for part in ("configuration: the same", "inputs: the same", "0 of ", *names):
         assert part in text

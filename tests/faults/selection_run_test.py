@@ -1,7 +1,10 @@
 """Selections that wait for a judge's answers, are answered on the spot, or are written by a person; and what `inspect` says."""
+import csv
 import json
+import re
 import shutil
 
+import numpy as np
 import pytest
 
 import launch
@@ -87,6 +90,43 @@ def test_a_local_model_answers(base, config, tmp_path, ranks):
     other = tmp_path / "other"
     assert launch.run(config, other, *local, ranks=2).returncode == DONE
     assert (other / "judge" / "describe.answers.jsonl").read_text() == answers
+
+
+def figures(run, concept, name):
+    """By the judge: of the base model, and of the joint one."""
+    with open(run / "report" / "concepts.csv", encoding="utf-8", newline="") as file:
+        row = list(csv.DictReader(file))[concept]
+    return row[f"by_judge_base_{name}"], row[f"by_judge_{name}"]
+
+
+def test_answers_are_judged(base, config, tmp_path):
+    run, folder = tmp_path / "run", tmp_path / "run" / "judge"
+    judged = [*SHORT, *settings("evaluation.judge=file", "judge.name=some-model")]
+    done = launch.run(config, run, *judged, ranks=2)
+    assert done.returncode == WAITING, done.stderr
+    assert "vllm run-batch" in done.stderr and "evaluation-" in done.stderr
+    assert (run / "report" / "index.html").exists() and not (run / "judgement.h5").exists()
+    asked, = folder.glob("evaluation-????????.jsonl")
+    requests, answers = lines(asked), asked.with_suffix(".answers.jsonl")
+    assert {request["body"]["model"] for request in requests} == {"some-model"}
+    # All is right and fluent that is not empty; the first answer, to an open question, is none.
+    write(answers, [answer(requests[0], "I cannot say.")] +
+          [answer(request, "So it is.\nCorrect: 1\nRating: [[2]]") for request in requests[1:]])
+    done = launch.run(config, run, *judged, ranks=3)
+    assert done.returncode == DONE, done.stderr
+    assert re.search("[12] without a verdict", done.stderr), done.stderr  # 2: both models gave that answer
+    verdicts = contents(run / "judgement.h5")
+    assert verdicts["joint/scores"].shape == (3, len(verdicts["joint/figures"]))
+    said = verdicts["items/joint"][verdicts["items/question"] == 2]
+    assert set(said[~np.isnan(said)]) == {2.0}
+    assert [float(x) for x in figures(run, 0, "general_fluency")] == [2, 2]
+    # A model of this machine answers in the same file.
+    local = launch.run(config, run, *judged, *settings(f"judge.model={base}/model"), "--accept-changes", ranks=2)
+    assert local.returncode == DONE, local.stderr
+    ids = [line["custom_id"] for line in lines(asked)]
+    assert [line["custom_id"] for line in lines(answers)] == ids
+    # Another judge is asked anew.
+    assert len(ids) == len(requests) and not {request["custom_id"] for request in requests} & set(ids)
 
 
 def test_a_person_decides(base, config, tmp_path):

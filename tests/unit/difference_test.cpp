@@ -103,7 +103,8 @@ TEST(PairedFigures, DrawTheSameItemsInBoth) {
   const auto& margin = differences[figure_index("own_margin")];
   EXPECT_NEAR(margin.value, -0.1, 0.06);
   EXPECT_EQ(margin.n, 60);
-  EXPECT_TRUE(std::isnan(margin.p));
+  EXPECT_LT(margin.p, 0.05);
+  EXPECT_GE(margin.p, 2 / 501.0);
   // Items scatter by 1, runs by 0.1 x sqrt(2): only the latter counts.
   EXPECT_NEAR(margin.interval.high - margin.interval.low, 2 * 1.96 * 0.1414 / std::sqrt(60.0),
               0.02);
@@ -127,8 +128,18 @@ TEST(PairedFigures, ARunDoesNotDifferFromItself) {
     EXPECT_EQ(d.value, 0);
     EXPECT_EQ(d.interval.low, 0);
     EXPECT_EQ(d.interval.high, 0);
+    EXPECT_EQ(d.p, 1);
     EXPECT_FALSE(d.is_beyond_interval());
   }
+}
+
+TEST(BootstrapP, IsTwiceTheSmallerSide) {
+  const double nan = std::nan("");
+  EXPECT_DOUBLE_EQ(bootstrap_p(std::vector<double>{-1, 1, 2, 3, nan}), 2 * 2 / 5.0);
+  EXPECT_DOUBLE_EQ(bootstrap_p(std::vector<double>(99, 0.5)), 2 / 100.0);
+  EXPECT_DOUBLE_EQ(bootstrap_p(std::vector<double>(99, -0.5)), 2 / 100.0);
+  EXPECT_DOUBLE_EQ(bootstrap_p(std::vector<double>(99, 0)), 1);
+  EXPECT_TRUE(std::isnan(bootstrap_p(std::vector<double>{nan})));
 }
 
 TEST(UnpairedDifference, KeepsSkewedIntervals) {

@@ -1,10 +1,10 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "cluster/hash.hpp"
 #include "cluster/random.hpp"
 #include "stages/batch_format.hpp"
 #include "stages/evaluation/evaluation.hpp"
@@ -147,25 +147,55 @@ class EvaluationStage : public model::TokenizerFixture {
     return directory / "evaluation.h5";
   }
 
-  // What so many ranks say about the judge of the evaluation in `directory`; empty: judged.
-  std::string judge(const std::filesystem::path& directory, int ranks = 1) {
-    std::string waits_for;
+  // What the judge says of a prompt: 0 or 1, and 0 to 2.
+  static int digit_of(const std::string& prompt, int bound) {
+    return std::stoi(cluster::sha256(prompt).substr(0, 6), nullptr, 16) % bound;
+  }
+  static std::string answer_to(const std::string& prompt) {
+    return "Correct: " + std::to_string(digit_of(prompt, 2)) + "\nRating: [[" +
+           std::to_string(digit_of(prompt, 3)) + "]]";
+  }
+
+  // Has the evaluation in `directory` judged by so many ranks; `lost`: this question of rank 0's
+  // list has no answer.
+  void judge(const std::filesystem::path& directory, int ranks, std::size_t lost) {
     cluster::run_on_threads(ranks, [&](cluster::Communicator& comm) {
       cluster::Session session(comm.split(0, comm.rank()), {1, 1});
       cluster::StopFlag stop;
       cluster::Timers timers;
       cluster::Context context{session, stop, timers, directory, true};
       const Measurements baseline(directory / "baseline.h5", "baseline", "measurements");
-      const auto said = run_judge({.probes = source_,
-                                   .tokenizer = tokenizer_.get(),
-                                   .baseline = &baseline,
-                                   .inputs_hash = "evaluation",
-                                   .run_id = "run",
-                                   .judge = "my-judge"},
-                                  options_, context);
-      if (comm.rank() == 0) waits_for = said;
+      JudgeInputs in;
+      in.probes = source_;
+      in.tokenizer = tokenizer_.get();
+      in.baseline = &baseline;
+      in.edited = {true, true, false};
+      in.judge = "my-judge";
+      in.inputs_hash = "evaluation";
+      in.run_id = "run";
+      in.ask = [&](const std::string& round, const auto& asked, std::int64_t) {
+        EXPECT_EQ(round, "evaluation-evaluati");
+        EXPECT_EQ(asked.empty(), comm.rank() > 0);
+        EXPECT_FALSE(std::filesystem::exists(directory / "judgement.h5"));
+        BatchContents contents;
+        for (std::size_t i = 0; i < asked.size(); ++i) {
+          const bool is_new = contents.emplace(asked[i].id, answer_to(asked[i].prompt)).second;
+          EXPECT_TRUE(is_new) << "asked twice: " << asked[i].prompt;
+        }
+        if (lost < asked.size()) contents.erase(asked[lost].id);
+        return contents;
+      };
+      run_judge(in, options_, context);
     });
-    return waits_for;
+  }
+
+  // The verdict that the judge gives on what one model said to a probe.
+  double expected(JudgeQuestion question, const Probe& probe, const Measurement& said) const {
+    const auto text = tokenizer_->decode(said.answer);
+    const bool empty = text.find_first_not_of(" \t\r\n") == std::string::npos;
+    if (empty && question != JudgeQuestion::fluent) return 0;
+    return digit_of(judge_prompt(question, probe.asked, "", text),
+                    question == JudgeQuestion::correct ? 2 : 3);
   }
 
   const quench::testing::ScratchDirectory scratch_;
@@ -268,51 +298,77 @@ TEST_F(EvaluationStage, TheCurveEndsWithTheJointModel) {
   EXPECT_EQ(order, (std::vector<std::int64_t>{0, 1}));
 }
 
-// The custom_ids of a file of requests, which name the judge and hold what is asked, bare.
-std::vector<std::string> ids_in(const std::filesystem::path& requests) {
-  std::vector<std::string> ids;
-  std::ifstream stream(requests);
-  for (std::string line; std::getline(stream, line);) {
-    const auto request = nlohmann::json::parse(line);
-    ids.push_back(request["custom_id"]);
-    EXPECT_EQ(request["body"]["model"], "my-judge");
-    const std::string prompt = request["body"]["messages"][0]["content"];
-    EXPECT_TRUE(prompt.starts_with("Text:\n") || prompt.starts_with("Question: what ") ||
-                prompt.starts_with("Instruction:\nwhat "))
-        << prompt;
+constexpr std::size_t none_lost = 1000000;
+
+TEST_F(EvaluationStage, FiguresByTheJudge) {
+  const auto directory = make(1).parent_path();
+  judge(directory, 2, none_lost);
+  const cluster::StoreReader store(directory / "judgement.h5", "judgement", judgement_schema);
+  EXPECT_EQ(store.number_attribute("/", "missing"), 0);
+  const Measurements base(directory / "baseline.h5", "baseline", "measurements");
+  const Measurements joint(directory / "evaluation.h5", "evaluation", "joint/measurements");
+  const auto all_base = base.read({0, std::ssize(probes_)});
+  const auto all_joint = joint.read({0, std::ssize(probes_)});
+  std::vector<double> related{0, 0}, fluent{0, 0};  // base, joint
+  for (std::int64_t c = 0; c <= concepts; ++c) {
+    for (auto i = source_.offsets[c]; i < source_.offsets[c + 1]; ++i) {
+      const auto& probe = probes_[i];
+      if (probe.kind == ProbeKind::open) {
+        const auto scores = row(store, "joint/scores", c);
+        EXPECT_EQ(scores["own_open_accuracy"].value,
+                  expected(JudgeQuestion::correct, probe, all_joint[i]));
+        EXPECT_EQ(scores["base_own_open_accuracy"].value,
+                  expected(JudgeQuestion::correct, probe, all_base[i]));
+      }
+      if (probe.kind != ProbeKind::instruction) continue;
+      related[0] += expected(JudgeQuestion::related, probe, all_base[i]) / 4;
+      related[1] += expected(JudgeQuestion::related, probe, all_joint[i]) / 4;
+      fluent[0] += expected(JudgeQuestion::fluent, probe, all_base[i]) / 4;
+      fluent[1] += expected(JudgeQuestion::fluent, probe, all_joint[i]) / 4;
+    }
   }
-  return ids;
+  const auto mean = row(store, "joint/mean", 0);
+  EXPECT_EQ(mean["efficacy"].n, 2);  // concepts that are edited
+  const auto scores = row(store, "joint/scores", 0);
+  EXPECT_EQ(scores["base_general_relatedness"].value, related[0]);
+  EXPECT_EQ(scores["general_relatedness"].value, related[1]);
+  EXPECT_EQ(scores["base_general_fluency"].value, fluent[0]);
+  EXPECT_EQ(scores["general_fluency"].value, fluent[1]);
+  ASSERT_GT(related[0] * fluent[0], 0);
+  EXPECT_NEAR(scores["coherence"].value,
+              harmonic_mean(std::array{std::min(1.0, fluent[1] / fluent[0]),
+                                       std::min(1.0, related[1] / related[0])}),
+              1e-12);
+  // All else is the evaluation's.
+  const cluster::StoreReader evaluation(directory / "evaluation.h5", "evaluation", schema);
+  const auto before = row(evaluation, "joint/scores", 0);
+  for (const char* name : {"efficacy", "specificity", "own_margin", "general_accuracy"}) {
+    EXPECT_EQ(scores[name].value, before[name].value) << name;
+    EXPECT_EQ(scores[name].interval.low, before[name].interval.low) << name;
+  }
+  EXPECT_TRUE(std::isnan(before["general_fluency"].value));
 }
 
-TEST_F(EvaluationStage, TheJudgeWaitsUntilOneOfItsQuestionsIsAnswered) {
+TEST_F(EvaluationStage, AVerdictThatIsMissingCountsForNothing) {
   const auto directory = make(1).parent_path();
-  const auto answers = judge_answers(directory, "evaluation");
-  const auto waits = [&] { return !judge(directory, 2).empty(); };
-  EXPECT_TRUE(waits());
-  const auto ids = ids_in(judge_requests(directory, "evaluation"));
-  ASSERT_FALSE(ids.empty());
-  std::ofstream(answers) << "";
-  EXPECT_TRUE(waits());
-  std::ofstream(answers) << batch_answer("of another run", "my-judge", "Correct: 1") << "\n";
-  EXPECT_TRUE(waits());
-  std::filesystem::remove(answers);
-  std::filesystem::create_directory(answers);
-  EXPECT_TRUE(waits());
-  std::filesystem::remove(answers);
-  EXPECT_FALSE(std::filesystem::exists(directory / "judgement.h5"));
-
-  std::ofstream(answers) << batch_answer(ids[0], "my-judge", "Correct: 1\nRating: [[1]]") << "\n";
-  EXPECT_FALSE(waits());
-  {
+  judge(directory, 1, none_lost);
+  const auto items_of = [&] {
     const cluster::StoreReader store(directory / "judgement.h5", "judgement", judgement_schema);
-    EXPECT_EQ(store.shape("open/scores"), (std::vector<std::int64_t>{concepts, 2, 7}));
-    EXPECT_EQ(store.shape("instructions/scores"), (std::vector<std::int64_t>{2, 7}));
-    EXPECT_LT(store.number_attribute("/", "missing"), store.number_attribute("/", "asked"));
-  }
-  // Without its answers an older judgement is not this run's.
-  std::filesystem::remove(answers);
-  EXPECT_TRUE(waits());
-  EXPECT_FALSE(std::filesystem::exists(directory / "judgement.h5"));
+    return store.read<double>("items/base");
+  };
+  const auto all = items_of();
+  ASSERT_FALSE(std::isnan(all[0]));
+  judge(directory, 3, 0);  // what the base model's answer to the first open question is worth
+  const auto some = items_of();
+  ASSERT_EQ(all.size(), some.size());
+  EXPECT_TRUE(std::isnan(some[0]));
+  const cluster::StoreReader store(directory / "judgement.h5", "judgement", judgement_schema);
+  EXPECT_GE(store.number_attribute("/", "missing"), 1);
+  const auto scores = row(store, "joint/scores", 0);
+  EXPECT_EQ(scores["own_open_accuracy"].n, 0);
+  EXPECT_TRUE(std::isnan(scores["base_own_open_accuracy"].value));
+  EXPECT_EQ(store.shape("open/scores"), (std::vector<std::int64_t>{concepts, 2, 7}));
+  EXPECT_EQ(store.shape("instructions/scores"), (std::vector<std::int64_t>{2, 7}));
 }
 
 TEST_F(EvaluationStage, RunsShareBaseResults) {

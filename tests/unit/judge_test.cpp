@@ -46,13 +46,14 @@ TEST(JudgeVerdict, Ratings) {
 }
 
 TEST(JudgeFiles, AreInTheBatchFormat) {
-  const auto line = json::parse(judge_line("evaluation-1", "my-judge", "Is \"x\"\nright?"));
+  const auto line = json::parse(batch_request("evaluation-1", "my-judge", "Is \"x\"\nright?", 350));
   EXPECT_EQ(line["custom_id"], "evaluation-1");
   EXPECT_EQ(line["method"], "POST");
   EXPECT_EQ(line["body"]["model"], "my-judge");
+  EXPECT_EQ(line["body"]["max_tokens"], 350);
   EXPECT_EQ(line["url"], "/v1/chat/completions");
   EXPECT_EQ(line["body"]["messages"][0]["content"], "Is \"x\"\nright?");
-  EXPECT_NE(judge_line("a", "judge", "bad \xFF byte").find("bad"), std::string::npos);
+  EXPECT_NE(batch_request("a", "judge", "bad \xFF byte", 1).find("bad"), std::string::npos);
 }
 
 TEST(JudgeFiles, PromptsHoldTheBareQuestion) {

@@ -312,6 +312,35 @@ TEST(Summarise, PartsOfCoherence) {
   EXPECT_DOUBLE_EQ(summary(stuck)["coherence"].value, 1);  // fluency alone
 }
 
+TEST(Summarise, CoherenceByAJudge) {
+  const auto none = std::numeric_limits<float>::quiet_NaN();
+  Answers answers;
+  add_instructions(answers);
+  const auto add = [&](float related, float now_related, float fluent, float now_fluent) {
+    answers.add(ProbeKind::instruction, Subset::general, {20, 10, 0, 1, 1, related, fluent},
+                {20, 10, 0.5, 1, 1, now_related, now_fluent});
+  };
+  add(2, 1, 1, 2);
+  add(2, 2, 2, 1);
+  add(none, none, 2, 1);  // no verdict on relatedness
+  Rules rules;
+  rules.judged = true;
+  const Sample judged(answers.pairs(), answers.split, rules, "test");
+  const auto figures = judged.figures();
+  EXPECT_DOUBLE_EQ(figures[figure_index("general_relatedness")], 1.5);
+  EXPECT_DOUBLE_EQ(figures[figure_index("base_general_fluency")], 5 / 3.0);
+  EXPECT_DOUBLE_EQ(figures[figure_index("coherence")], harmonic_mean(std::array{3 / 4.0, 4 / 5.0}));
+  EXPECT_EQ(judged.counts()[figure_index("coherence")], 3);
+  for (int draw = 0; draw < 50; ++draw) {  // without ratings a resample has no coherence by them
+    const auto row = judged.resampled(draw);
+    EXPECT_EQ(std::isnan(row[figure_index("coherence")]),
+              std::isnan(row[figure_index("general_relatedness")]));
+  }
+  // Rules without a judge do not look at ratings.
+  const Sample other(answers.pairs(), answers.split, Rules{}, "test");
+  EXPECT_NE(other.figures()[figure_index("coherence")], figures[figure_index("coherence")]);
+}
+
 // Own questions whose edited margins scatter about a half of the base's.
 Answers scattered(std::uint64_t count) {
   const cluster::KeyedRandom random(3, "scattered");

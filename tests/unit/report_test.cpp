@@ -213,6 +213,21 @@ class Report : public ::testing::Test {
     s->finish();
   }
 
+  // A judge's verdicts on the answers of an evaluation with these inputs.
+  void write_judgement(const std::string& inputs) {
+    cluster::StoreWriter s(*comm_, directory_ / "judgement.h5",
+                           {"judgement", schemas::judgement, "run", inputs});
+    s.write_strings("figures", {"base", "joint"});
+    write<double>(s, "open/scores", {1, 0.5, 1, 1, 1, 0, 1, nan, nan, nan, 1, 1}, {2, 2});
+    write<double>(s, "instructions/scores", {2, 1.5, 2, 1}, {2});
+    s.write_strings("joint/figures", {"efficacy", "efficacy_low", "efficacy_high", "efficacy_n"});
+    write<double>(s, "joint/scores", {0.5, 0.25, 1, 2, 1, 1, 1, 2, nan, nan, nan, 0}, {4});
+    write<double>(s, "joint/mean", {0.5, 0.25, 1, 1}, {4});
+    s.attribute("/", "asked", std::int64_t{10});
+    s.attribute("/", "missing", std::int64_t{1});
+    s.finish();
+  }
+
   void write_relearning() {
     const auto s = store("relearning.h5", "relearning", schemas::relearning);
     write<std::int64_t>(*s, "attacks/concept", {0, 0, 0, 1});
@@ -280,14 +295,36 @@ TEST_F(Report, CorpusAlone) {
   }
 }
 
+TEST_F(Report, VerdictsOfTheSameEvaluation) {
+  const auto data_now = [&] {
+    write_report(directory_.path(), {}, Sensitive());
+    return json::parse(data_of(text_of("index.html")));
+  };
+  write_judgement("inputs");
+  EXPECT_FALSE(data_now().contains("judged"));  // without an evaluation
+  write_evaluation();
+  const auto data = data_now();
+  EXPECT_EQ(data["judged"]["missing"], 1);
+  EXPECT_EQ(data["concepts"][0]["judged"]["own"], json({{"base", 1.0}, {"joint", 0.5}}));
+  EXPECT_EQ(data["concepts"][1]["by_judge"]["efficacy"], json({1.0, 1.0, 1.0, 2.0}));
+  EXPECT_EQ(data["mean"]["by_judge"]["efficacy"], json({0.5, 0.25, 1.0, 1.0}));
+  const auto csv = text_of("concepts.csv");
+  EXPECT_NE(line(csv, 0).find(",by_judge_efficacy,by_judge_efficacy_low,"), std::string::npos);
+  EXPECT_TRUE(line(csv, 1).ends_with(",0.5,0.25,1.0,2.0,,,,,,,,\r")) << line(csv, 1);
+  write_judgement("an earlier evaluation");
+  EXPECT_FALSE(data_now().contains("judged"));
+  EXPECT_EQ(text_of("concepts.csv").find("by_judge"), std::string::npos);
+}
+
 TEST_F(Report, EverythingThatIsThere) {
   write_edits();
   write_evaluation();
   write_relearning();
   const auto table = lines_of(write_report(directory_.path(), {}, Sensitive()).table);
-  EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 75% [70–80] 50% – – 60% / 95%");
-  EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – –")) << table[4];
-  EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of edited ones 75% [70–80] 50%")) << table[6];
+  EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 20 75% [70–80] 50% – – 60% / 95%");
+  EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – – –")) << table[4];
+  EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of edited ones 20 75% [70–80] 50%"))
+      << table[6];
 
   EXPECT_EQ(text_of("cells.csv"),
             "concept,strength,efficacy,specificity,coherence,general_left,own_left,similar_left,"

@@ -1,0 +1,120 @@
+#include "stages/evaluation/judged_scores.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "cluster/collectives.hpp"
+#include "cluster/store.hpp"
+#include "stages/evaluation/concept_mean.hpp"
+#include "stages/evaluation/results.hpp"
+
+namespace quench::evaluation {
+
+namespace {
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+
+// A bank with what the joint model said, verdicts in both.
+struct JudgedBank {
+  Bank bank;
+  std::vector<Measurement> joint;
+};
+
+class Judged {
+ public:
+  Judged(const JudgeInputs& inputs, std::span<const Verdict> verdicts, const Measurements& joint)
+      : inputs_(inputs), joint_(joint) {
+    for (const auto& verdict : verdicts) verdicts_[verdict.probe].push_back(&verdict);
+  }
+
+  // Of a concept; of the shared probes where c is the number of concepts.
+  JudgedBank bank(std::int64_t c) const {
+    const auto at = static_cast<std::size_t>(c);
+    const auto& offsets = inputs_.probes.offsets;
+    const cluster::Range ids{offsets[at], offsets[at + 1]};
+    const auto probes =
+        c < inputs_.probes.concepts ? inputs_.probes.of_concept(c) : inputs_.probes.shared();
+    JudgedBank judged;
+    judged.bank.add(probes, inputs_.baseline->read(ids));
+    const auto said = joint_.read(ids);
+    for (const auto place : judged.bank.places)
+      judged.joint.push_back(said[static_cast<std::size_t>(place)]);
+    for (std::size_t i = 0; i < judged.joint.size(); ++i)
+      put_in(judged.bank.probes[i], judged.bank.base[i], judged.joint[i]);
+    return judged;
+  }
+
+ private:
+  void put_in(const Probe& probe, Measurement& base, Measurement& joint) const {
+    const auto found = verdicts_.find(probe.id);
+    if (found == verdicts_.end()) return;
+    const auto& task = tasks::task_of(probe.kind);
+    for (const auto* verdict : found->second) {
+      const bool both = !std::isnan(verdict->base) && !std::isnan(verdict->joint);
+      task.take_verdict(verdict->question, both ? static_cast<float>(verdict->base) : nan, base);
+      task.take_verdict(verdict->question, both ? static_cast<float>(verdict->joint) : nan, joint);
+    }
+  }
+
+  const JudgeInputs& inputs_;
+  const Measurements& joint_;
+  std::map<std::int64_t, std::vector<const Verdict*>> verdicts_;  // by probe
+};
+
+// Of each concept, as the evaluation says.
+std::vector<bool> which_failed(cluster::Context& context) {
+  const cluster::StoreReader store(context.run_directory / "evaluation.h5", "evaluation", schema);
+  std::vector<bool> failed;
+  for (const auto& status : store.read_strings("status")) failed.push_back(status == "failed");
+  return failed;
+}
+
+// The concepts that the mean is over, by their place among them; -1: not.
+std::vector<std::int64_t> counted(const std::vector<bool>& edited,
+                                  const std::vector<bool>& failed) {
+  std::vector<std::int64_t> places;
+  std::int64_t next = 0;
+  for (std::size_t c = 0; c < failed.size(); ++c)
+    places.push_back(edited[c] && !failed[c] ? next++ : -1);
+  return places;
+}
+
+}  // namespace
+
+JudgedScores judged_scores(const JudgeInputs& inputs, const Options& options,
+                           std::span<const Verdict> verdicts, const Measurements& joint,
+                           cluster::Context& context) {
+  auto& world = context.world();
+  JudgedScores scores;
+  std::optional<ConceptMean> mean;
+  cluster::agree(world, [&] {
+    const Judged judged(inputs, verdicts, joint);
+    auto rules = rules_of(options);
+    rules.judged = true;
+    const auto failed = which_failed(context);
+    const auto places = counted(inputs.edited, failed);
+    const auto total = std::ranges::count_if(places, [](std::int64_t p) { return p >= 0; });
+    mean.emplace(total, options.resamples, "joint");
+    const auto shared = judged.bank(inputs.probes.concepts);
+    const auto mine = cluster::rows_of(inputs.probes.concepts, world.size(), world.rank());
+    for (auto c = mine.begin; c < mine.end; ++c) {
+      if (failed[static_cast<std::size_t>(c)]) {
+        scores.local.emplace_back();
+        continue;
+      }
+      const auto own = judged.bank(c);
+      const auto sample = sample_of(own.bank, own.joint, shared.bank, shared.joint, rules,
+                                    "joint/" + inputs.probes.hash(c));
+      scores.local.push_back(sample.scores(options.resamples));
+      const auto place = places[static_cast<std::size_t>(c)];
+      if (place >= 0) mean->add(place, sample, scores.local.back());
+    }
+  });
+  scores.mean = mean->finish(world);
+  return scores;
+}
+
+}  // namespace quench::evaluation
