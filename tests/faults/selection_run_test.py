@@ -116,7 +116,7 @@ def test_answers_are_judged(base, config, tmp_path):
     assert done.returncode == DONE, done.stderr
     assert re.search("[12] without a verdict", done.stderr), done.stderr  # 2: both models gave that answer
     verdicts = contents(run / "judgement.h5")
-    assert verdicts["joint/scores"].shape == (3, len(verdicts["joint/figures"]))
+    assert len(verdicts["joint/scores"]) == 3 and len(verdicts["joint/mean"]) == 1
     said = verdicts["items/joint"][verdicts["items/question"] == 2]
     assert set(said[~np.isnan(said)]) == {2.0}
     assert [float(x) for x in figures(run, 0, "general_fluency")] == [2, 2]
