@@ -49,8 +49,10 @@ EvaluatedRun::EvaluatedRun(const SavedRun& run)
   evaluation::describe(options, table);
   run.read_options(table);
   rules_ = evaluation::rules_of(options);
-  rules_text_ = table.fingerprint({"evaluation.objective", "evaluation.form", "evaluation.invalid",
-                                   "evaluation.unguarded_fraction"});
+  std::vector<std::string> rules{"evaluation.objective", "evaluation.form", "evaluation.invalid",
+                                 "evaluation.unguarded_fraction"};
+  for (const auto& key : evaluation::measuring_keys()) rules.push_back(key);
+  rules_text_ = table.fingerprint(rules, {"evaluation.batch_tokens"});
   const auto& offsets = corpus_.probe_offsets();
   shared_ = read(corpus_.shared_probes(),
                  {offsets[static_cast<std::size_t>(concepts())], offsets.back()});

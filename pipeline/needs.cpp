@@ -46,13 +46,14 @@ ActivationNeeds activation_needs(const Configuration& configuration,
 dictionary::FitShape fit_shape(const Configuration& configuration, const model::ModelConfig& model,
                                std::int64_t tokens, int ranks) {
   const auto& options = configuration.dictionary;
-  return {.rows = tokens,
-          .width = model.width,
-          .rank = options.rank,
-          .kept = kept_per_feature(tokens, options.density),
-          .ranks = options.scope == "concept" ? 1 : ranks,
-          .product_speed =
-              model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
+  return {
+      .rows = tokens,
+      .width = model.width,
+      .rank = options.rank,
+      .kept = kept_per_feature(tokens, options.density),
+      .ranks = options.scope == "concept" ? static_cast<int>(configuration.run.group_size) : ranks,
+      .product_speed =
+          model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
 }
 
 model::MemoryEstimate memory_needs(const Configuration& configuration,
@@ -67,12 +68,17 @@ model::MemoryEstimate memory_needs(const Configuration& configuration,
   auto estimate =
       model::estimate_memory(model, batch_tokens, relearning.enabled ? relearning.max_length : 0,
                              dictionary_rows, configuration.dictionary.rank);
-  if (configuration.dictionary.scope != "concept") {
-    const auto shape = fit_shape(configuration, model, model.vocab, ranks);
-    const auto form = dictionary::choose_form(shape, dictionary::form_of(configuration.dictionary));
-    estimate.factorisation =
-        static_cast<std::int64_t>(dictionary::predict(shape, form).resident_bytes);
-  }
+  // Of a joint dictionary, the tokens of all concepts at most; C of the neutral tokens is shared.
+  const bool is_joint = configuration.dictionary.scope != "concept";
+  const auto all = configuration.dictionary.scope == "vocabulary"
+                       ? model.vocab
+                       : std::min(model.vocab, dictionary_rows * std::ssize(concepts));
+  const auto shape = fit_shape(configuration, model, is_joint ? all : dictionary_rows, ranks);
+  const auto form = dictionary::choose_form(shape, dictionary::form_of(configuration.dictionary));
+  const double shared_gram =
+      form == dictionary::Form::gram ? 4.0 * dictionary_rows * dictionary_rows : 0;
+  estimate.factorisation =
+      static_cast<std::int64_t>(dictionary::predict(shape, form).resident_bytes + shared_gram);
   if (activations.fits > 0)
     estimate.factorisation =
         std::max(estimate.factorisation,

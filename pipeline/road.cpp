@@ -210,7 +210,7 @@ void Road::measure_baseline() {
                               .inputs_hash = hashes_.baseline,
                               .run_id = directory_.run_id(),
                               .cache = configuration_.run.baseline_cache},
-                             configuration_.evaluation, context_);
+                             context_);
   });
   baseline_.emplace(path("baseline.h5"), "baseline", "measurements");
   knowledge_ = evaluation::read_knowledge(path("baseline.h5"));

@@ -49,7 +49,8 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
   hashes.evaluation =
       hash_of({"evaluation", hashes.erasure,
                configuration.table().fingerprint({"evaluation."}, {"evaluation.judge"})});
-  hashes.relearning = hash_of({"relearning", hashes.erasure, options({"relearning."})});
+  hashes.relearning = hash_of(
+      {"relearning", hashes.erasure, options({"relearning."}), options({"evaluation.resamples"})});
   return hashes;
 }
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "stages/task_list.hpp"
+
 // What stages hand to each other. Plain data; each stage's own types stay in its folder.
 namespace quench {
 
@@ -16,7 +18,11 @@ enum class Split : std::uint8_t { train, test };  // chosen on, reported on
 
 // What is asked of a model: which task (stages/tasks) a probe is of. A task that is added takes the
 // next number.
-enum class ProbeKind : std::uint8_t { choice, letter, open, text, instruction };
+enum class ProbeKind : std::uint8_t {
+#define QUENCH_KIND(name) name,
+  QUENCH_TASKS(QUENCH_KIND)
+#undef QUENCH_KIND
+};
 
 // One measurable item, tokenised. Identity is its place in the corpus (Corpus numbers them, concept
 // by concept, shared ones last).

@@ -188,12 +188,9 @@ def read_general(source, path, dropped):
         number = LETTERS.find(answer.upper()) if answer.isalpha() else int(answer) if answer.isdigit() else -1
         if not 0 <= number < len(options):
             raise SourceError(f"{place}: answer {answer!r} is neither A to D nor 0 to 3")
-        if len(set(options)) != len(options):
-            dropped.add("general.jsonl", "questions with two equal options")
-            continue
         answer = options[number]
         questions.append({**make_question(row["question"].strip(), answer, options, [answer], place), "split": split})
-    return dropped.distinct("general.jsonl", "questions", questions, lambda q: q["question"])
+    return dropped.distinct("general.jsonl", "questions", questions, lambda q: q["question"] and (q["question"], *q["options"]))
 
 
 def read_instructions(source, path, dropped):

@@ -72,8 +72,14 @@ bool check_texts(const json* value, const std::string& path, const Reporter& rep
   return good;
 }
 
-void check_options(const json& options, const std::string& path, const Reporter& report) {
+// Whose question it is. General ones are MMLU's or of its kind: the same words may be asked of
+// other options, two of which may be alike.
+enum class Asker : std::uint8_t { concept_record, general };
+
+void check_options(const json& options, Asker asker, const std::string& path,
+                   const Reporter& report) {
   if (options.size() != 4) report(path, "must be 4 options, are " + std::to_string(options.size()));
+  if (asker == Asker::general) return;
   std::set<std::string_view> distinct;
   for (std::size_t i = 0; i < options.size(); ++i)
     if (!distinct.insert(trimmed(options[i].get_ref<const std::string&>())).second)
@@ -92,18 +98,21 @@ void check_accepted(const json& question, const std::string& path, const Reporte
 const std::vector<std::string> question_fields{"question", "answer", "options"};
 
 // What all questions have in common; `question` is an object.
-void check_question(const json& question, const std::string& path, const Reporter& report,
-                    Seen& seen, const std::string& place) {
+void check_question(const json& question, Asker asker, const std::string& path,
+                    const Reporter& report, Seen& seen, const std::string& place) {
   const json* text = member(question, "question");
   if (check_text(text, join(path, "question"), report)) {
-    const auto [first, is_new] = seen.emplace(trimmed(text->get_ref<const std::string&>()), place);
+    std::string key(trimmed(text->get_ref<const std::string&>()));
+    if (asker == Asker::general && question.contains("options"))
+      key += "\n" + question["options"].dump();
+    const auto [first, is_new] = seen.emplace(std::move(key), place);
     if (!is_new) report(join(path, "question"), "the same question as " + first->second);
   }
   const json* answer = member(question, "answer");
   const json* options = member(question, "options");
   const bool has_answer = check_text(answer, join(path, "answer"), report);
   const bool has_options = check_texts(options, join(path, "options"), report);
-  if (has_options) check_options(*options, join(path, "options"), report);
+  if (has_options) check_options(*options, asker, join(path, "options"), report);
   if (has_answer && has_options && std::ranges::find(*options, *answer) == options->end())
     report(join(path, "answer"), "is not one of the options");
   if (check_texts(member(question, "accepted"), join(path, "accepted"), report) && has_answer &&
@@ -122,7 +131,7 @@ void check_questions(const json& list, const std::string& path, const Reporter& 
   for (std::size_t i = 0; i < list.size(); ++i) {
     const auto place = element(path, i);
     if (check_object(list[i], place, report, question_fields, {"accepted"}))
-      check_question(list[i], place, report, seen, place);
+      check_question(list[i], Asker::concept_record, place, report, seen, place);
   }
 }
 
@@ -233,7 +242,7 @@ json check_general(const json& record, const Reporter& report, Seen& seen,
   required.emplace_back("split");
   if (!check_object(record, "", report, required, {"accepted", "subject"})) return nullptr;
   const json question = mmlu ? from_mmlu(record, report) : record;
-  check_question(question, "", report, seen, place);
+  check_question(question, Asker::general, "", report, seen, place);
   check_general_split(member(question, "split"), report);
   check_subject(member(question, "subject"), report);
   return question;

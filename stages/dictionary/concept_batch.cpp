@@ -97,6 +97,8 @@ void ConceptBatch::factorise(std::span<const std::int64_t> concepts,
       fits[i]->factors.tokens = std::move(batch.tokens[i]);
       fits_.emplace(batch.concepts[i], std::move(*fits[i]));
     }
+  } catch (const DataError&) {
+    // As above: without a batch each concept's failure is its own.
   } catch (const Stopped&) {
     stopped_ = true;
   } catch (const c10::OutOfMemoryError&) {

@@ -77,8 +77,8 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
     out.seconds += out.bytes_sent / machine.network_rate +
                    9 * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
   out.start_seconds = 2 * s.rows * s.k * (s.d + s.k) / machine.product_rate;
-  out.resident_bytes = s.rows * s.d * (shape.product_speed > 1 ? 4 : 2) +
-                       8 * (4 * s.k * s.d + 2 * s.k * s.k) + 24 * s.entries +
+  // Rows of bfloat16 may have a copy in the order of the product; others are float32.
+  out.resident_bytes = 4 * s.rows * s.d + 8 * (4 * s.k * s.d + 2 * s.k * s.k) + 24 * s.entries +
                        (bounded ? 4 * s.rows * s.k : 4.0 * (1 << 23));
   return out;
 }

@@ -74,12 +74,14 @@ void DirectAlternation::start(const InitialRows& initial) {
   const auto& rows = shard_.rows;
   auto product = at::zeros({rank_, rows.width()}, at::kDouble);
   gram_.zero_();
-  for_each_panel(rows, panel_numbers / std::max(rank_, rows.width()),
-                 [&](const at::Tensor& panel, std::int64_t first) {
-                   const auto g = initial(shard_.first + first, panel.size(0)).to(start_type_);
-                   product.add_(at::mm(g.t(), panel.to(start_type_)).to(at::kDouble), rows.scale());
-                   gram_.add_(at::mm(g.t(), g).to(at::kDouble));
-                 });
+  const auto add = [&](const at::Tensor& panel, std::int64_t first) {
+    const auto g = initial(shard_.first + first, panel.size(0)).to(start_type_);
+    product.add_(at::mm(g.t(), panel.to(start_type_)).to(at::kDouble), rows.scale());
+    gram_.add_(at::mm(g.t(), g).to(at::kDouble));
+  };
+  // A G_0 of a file may be refused.
+  cluster::agree(group_,
+                 [&] { for_each_panel(rows, panel_numbers / std::max(rank_, rows.width()), add); });
   laps.lap(seconds_.start);
   sum_over_ranks(product);
 }
@@ -134,11 +136,11 @@ double cross_of(const at::Tensor& a, const at::Tensor& b) {
 // Collective. Step 6, without a residual: ||A||^2 - 2 <F, A G> + <F^T F, G^T G>.
 double DirectAlternation::objective() const {
   double value = -2 * cross_of(own_features_, product_);
-  const bool small = features_.size(0) <= features_.size(1);
-  if (!small)
+  if (features_.size(0) > features_.size(1))
     value += cross_of(own_features_, at::mm(gram_.to(at::kFloat), own_features_.to(at::kFloat)));
+  else if (group_.rank() == 0)  // which all have; of one rank, that all ranks go the same way
+    value += cross_of(features_gram_, gram_);
   value = cluster::all_reduce_value(group_, value, cluster::Op::sum);
-  if (small) value += cross_of(features_gram_, gram_);
   return std::max(0.0, square_norm_ + value);  // rounding may go below 0
 }
 

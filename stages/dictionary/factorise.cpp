@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cluster/error.hpp"
+#include "cluster/log.hpp"
 #include "stages/dictionary/alternation.hpp"
 #include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/half_product.hpp"
@@ -44,6 +45,7 @@ class Run {
   std::unique_ptr<Alternation> make_alternation() const;
   void step();
   void save();
+  void save_on_the_way();
   FitState state();
 
   const Shard& shard_;
@@ -95,10 +97,21 @@ void Run::step() {
   fit_.stop_reason = stop_.reason();
   if (hooks_.progress) hooks_.progress(std::ssize(fit_.objective), fit_.objective.back());
   if (!fit_.stop_reason.empty()) return;
-  if (alternation_->stop_requested() || alternation_->save_requested()) save();
+  if (alternation_->stop_requested())
+    save();
+  else if (alternation_->save_requested())
+    save_on_the_way();
   if (alternation_->stop_requested())
     throw Stopped("dictionary: stopped in a factorisation after iteration " +
                   std::to_string(fit_.objective.size()));
+}
+
+// Collective. A full disk must not end a fit that goes on.
+void Run::save_on_the_way() try { save(); } catch (const DataError& error) {
+  if (!error.agreed()) throw;
+  saved_ = std::chrono::steady_clock::now();
+  if (group_.rank() == 0)
+    cluster::log_warning(std::string("dictionary: no checkpoint this time: ") + error.what());
 }
 
 // Collective.

@@ -142,6 +142,7 @@ void GramAlternation::multiply_rows(const at::Tensor& vectors, at::Tensor& out) 
 
 void GramAlternation::resume(const FitState& state) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
+  residual_ = state.objective.back() / std::max(shard_.rows.square_norm(), 1e-300);
   take(shard_of(state.rows, state.values, rank_, 0, count_));
 }
 

@@ -1,9 +1,9 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <functional>
-#include <limits>
+#include <cstdint>
 
 #include "cluster/collectives.hpp"
 #include "stages/dictionary/projection.hpp"
@@ -31,6 +31,7 @@ class StreamedProjection final : public Projection {
  private:
   void sample(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
               std::vector<float>& guess) const;
+  std::vector<float> pooled_quantile(const at::Tensor& sizes, std::int64_t place) const;
   std::vector<float> next_guess(const at::Tensor& solver, const SparseColumns& last) const;
   std::vector<std::int64_t> short_columns(const std::vector<std::int64_t>& columns);
 
@@ -43,32 +44,55 @@ class StreamedProjection final : public Projection {
   double share_ = 0;
 };
 
-// For some columns a quantile of evenly spaced rows, lowered by what chance does to it.
+// Collective. Of each line of the ranks' non-negative numbers, sizes [columns, own sample], the
+// largest value that `place` of all ranks' numbers reach, within a few millionths: bisected in the
+// bits of floats, which are in their order. A quantile of each rank's own would not do: a rank of
+// small rows would lower the guess for all.
+std::vector<float> StreamedProjection::pooled_quantile(const at::Tensor& sizes,
+                                                       std::int64_t place) const {
+  constexpr int rounds = 24;
+  const auto columns = sizes.size(0), count = sizes.size(1);
+  const float* numbers = sizes.const_data_ptr<float>();
+  std::vector<std::uint32_t> low(static_cast<std::size_t>(columns), 0);
+  std::vector<std::int64_t> reached(static_cast<std::size_t>(columns));
+  std::uint32_t step = std::uint32_t{1} << 30;  // 2 as a float; no size is negative
+  for (int round = 0; round <= rounds; ++round, step >>= 1) {
+    at::parallel_for(0, columns, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i) {
+        const float least = std::bit_cast<float>(low[i] | step);
+        reached[i] = std::count_if(numbers + i * count, numbers + (i + 1) * count,
+                                   [least](float x) { return x >= least; });
+      }
+    });
+    cluster::all_reduce_sum(comm_, std::span<std::int64_t>(reached));
+    for (std::int64_t i = 0; i < columns; ++i)
+      if (reached[i] >= place) low[i] |= step;
+  }
+  std::vector<float> quantiles;
+  for (const auto bits : low) quantiles.push_back(std::bit_cast<float>(bits));
+  return quantiles;
+}
+
+// Collective. For some columns a quantile of evenly spaced rows of all ranks, lowered by what
+// chance does to it.
 void StreamedProjection::sample(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
                                 std::vector<float>& guess) const {
   if (columns.empty()) return;
   const auto wanted = std::clamp(total_rows_ / sample_share, fewest_samples, most_samples);
   const auto stride = std::max<std::int64_t>(1, total_rows_ / wanted);
   const auto count = (rows_.count() + stride - 1) / stride;
-  for (const auto k : columns) guess[k] = std::numeric_limits<float>::infinity();
-  if (count > 0) {
-    const auto chosen = at::empty({count, rows_.width()}, at::kFloat);
-    for (std::int64_t i = 0; i < count; ++i)
-      rows_.copy(i * stride, 1, chosen.mutable_data_ptr<float>() + i * rows_.width());
-    const auto vectors = solver.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
-    const auto sizes = at::mm(vectors, chosen.t()).abs_();
-    const double expected =
-        static_cast<double>(kept_) * static_cast<double>(count) / static_cast<double>(total_rows_);
-    const auto place = std::min(
-        count, 1 + static_cast<std::int64_t>(std::ceil(expected + 3.5 * std::sqrt(expected))));
-    at::parallel_for(0, std::ssize(columns), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = begin; i < end; ++i) {
-        float* line = sizes.mutable_data_ptr<float>() + i * count;
-        std::nth_element(line, line + (place - 1), line + count, std::greater<>());
-        guess[columns[i]] = line[place - 1];
-      }
-    });
-  }
+  const auto chosen = at::empty({count, rows_.width()}, at::kFloat);
+  for (std::int64_t i = 0; i < count; ++i)
+    rows_.copy(i * stride, 1, chosen.mutable_data_ptr<float>() + i * rows_.width());
+  const auto vectors = solver.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
+  const auto sizes = at::mm(vectors, chosen.t()).abs_();
+  const auto sampled = cluster::all_reduce_value(comm_, count, cluster::Op::sum);
+  const double expected =
+      static_cast<double>(kept_) * static_cast<double>(sampled) / static_cast<double>(total_rows_);
+  const auto place = std::min(
+      sampled, 1 + static_cast<std::int64_t>(std::ceil(expected + 3.5 * std::sqrt(expected))));
+  const auto quantiles = pooled_quantile(sizes, place);
+  for (std::size_t i = 0; i < columns.size(); ++i) guess[columns[i]] = quantiles[i];
 }
 
 // Collective. Guesses from the last two thresholds, or from a sample where they moved much, or

@@ -24,7 +24,9 @@ struct KnowledgeRows {
 };
 
 Estimate knowledge_of(const std::vector<Probe>& probes, std::span<const Measurement> measured,
-                      std::int64_t resamples, const std::string& hash) {
+                      const std::string& hash) {
+  // A number of its own: whether a concept is known hangs on no option.
+  constexpr std::int64_t resamples = 1000;
   std::vector<Pair> pairs;
   for (std::size_t i = 0; i < probes.size(); ++i) {
     pairs.push_back({&probes[i], &measured[i], &measured[i]});
@@ -59,7 +61,7 @@ std::vector<Measurement> measure_piece(cluster::Communicator& group, const Basel
   return measured;
 }
 
-void write(const BaselineInputs& inputs, const Options& options, cluster::Context& context,
+void write(const BaselineInputs& inputs, cluster::Context& context,
            const std::vector<Piece>& pieces, const cluster::TaskResults& results) {
   auto& world = context.world();
   PieceReader reader(inputs.probes);
@@ -73,8 +75,7 @@ void write(const BaselineInputs& inputs, const Options& options, cluster::Contex
       }
       auto measured = unpack(results.read(i));
       if (const auto c = pieces[i].concept_index; c >= 0) {
-        knowledge.add(knowledge_of(reader.probes(pieces[i]), measured, options.resamples,
-                                   inputs.probes.hash(c)));
+        knowledge.add(knowledge_of(reader.probes(pieces[i]), measured, inputs.probes.hash(c)));
       }
       std::move(measured.begin(), measured.end(), std::back_inserter(local));
     }
@@ -93,8 +94,7 @@ void write(const BaselineInputs& inputs, const Options& options, cluster::Contex
 
 }  // namespace
 
-Measurements run_baseline(const BaselineInputs& inputs, const Options& options,
-                          cluster::Context& context) {
+Measurements run_baseline(const BaselineInputs& inputs, cluster::Context& context) {
   const auto pieces = make_pieces(inputs.probes);
   PieceReader reader(inputs.probes);
   const auto tasks = make_tasks(inputs, pieces);
@@ -105,7 +105,7 @@ Measurements run_baseline(const BaselineInputs& inputs, const Options& options,
       context, "baseline", tasks, [&](std::int64_t i, cluster::Communicator& group) {
         return pack(measure_piece(group, inputs, *cache, reader.probes(pieces[i])));
       });
-  write(inputs, options, context, pieces, results);
+  write(inputs, context, pieces, results);
   cluster::remove_journals(context, "baseline");
   return {context.run_directory / "baseline.h5", "baseline", "measurements"};
 }

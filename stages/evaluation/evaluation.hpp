@@ -50,8 +50,7 @@ struct BaselineInputs {
 };
 // Collective over the world. Writes run_directory/baseline.h5: a measurement a probe, base margin a
 // concept with interval and `known`.
-Measurements run_baseline(const BaselineInputs& inputs, const Options& options,
-                          cluster::Context& context);
+Measurements run_baseline(const BaselineInputs& inputs, cluster::Context& context);
 
 // What is known about the base model's grasp of a concept, from baseline.h5.
 struct Knowledge {

@@ -23,13 +23,15 @@ const isNumber = x => typeof x === 'number';
 const percent = x => isNumber(x) ? Math.round(100 * x) + '%' : '–';
 const fixed = (x, digits = 2) => isNumber(x) ? x.toFixed(digits) : '–';
 const value = estimate => estimate ? estimate[0] : null;
-const range = (e, show) => e && isNumber(e[1]) && e[1] !== e[2] ? `${show(e[1])} – ${show(e[2])}` : '';
-function estimateCell(e, show = percent) {
-  const cell = element('td', show(value(e)));
-  const interval = range(e, show);
-  if (interval) cell.append(element('small', interval));
+// The 95% interval and what the figure is of: questions of a concept, concepts of a mean.
+const range = (e, show) => e ? [isNumber(e[1]) && e[1] !== e[2] && `${show(e[1])} – ${show(e[2])}`,
+  isNumber(e[0]) && e[3] > 0 && `n ${e[3]}`].filter(Boolean).join(', ') : '';
+function noted(text, note) {
+  const cell = element('td', text);
+  if (note) cell.append(element('small', note));
   return cell;
 }
+const estimateCell = (e, show = percent) => noted(show(value(e)), range(e, show));
 function fillTable(table, header, rows) {
   const head = element('thead'), body = element('tbody'), line = element('tr');
   const isText = column => rows.some(cells => cells[column] instanceof Node && cells[column].classList.contains('text'));
@@ -44,17 +46,18 @@ function fillTable(table, header, rows) {
 }
 const withInterval = (e, show = percent) => {
   const interval = range(e, show);
-  return show(value(e)) + (interval ? ` (95% interval ${interval})` : '');
+  return show(value(e)) + (interval ? ` (95% ${interval})` : '');
 };
 const counted = concepts.filter(c => c.status === 'ok' || c.status === 'below_target');
 const statusText = {ok: 'edited', below_target: 'edited, below the target', gated: 'no strength passed', no_effect: 'no strength erases', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
 
-// What the model has of the concept at the end of an attack (or at its beginning), mean over seeds.
-function relearned(index, erased, before) {
+// What the model has of the concept at the end of an attack (or at its beginning), with its interval, mean over seeds.
+function relearnedEstimate(index, erased, before) {
   const ends = attacks.filter(a => a.concept === index && a.erased === erased && a.points.length)
-    .map(a => value(a.points[before ? 0 : a.points.length - 1].own_left)).filter(isNumber);
-  return ends.length ? ends.reduce((a, b) => a + b) / ends.length : null;
+    .map(a => a.points[before ? 0 : a.points.length - 1].own_left).filter(e => isNumber(value(e)));
+  return ends.length ? [0, 1, 2, 3].map(i => average(ends.map(e => e[i]))) : null;
 }
+const relearned = (index, erased, before) => value(relearnedEstimate(index, erased, before));
 
 // ---- summary ---------------------------------------------------------------------------------------
 function showSummary() {
@@ -88,6 +91,8 @@ function showSummary() {
     'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
     attacks.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
   ];
+  if (data.judge && data.judge.asked)
+    notes.push(`A judge was asked about ${data.judge.asked} features; ${data.judge.missing} have no answer that can be read, and are not selected.`);
   if (data.judged) {
     const pair = j => `${fixed(j.base)} → ${fixed(j.joint)}`;
     notes.push(`A judge rated answers to instructions 0 to 2: relatedness ${pair(data.judged.related)}, fluency ${pair(data.judged.fluent)} (untouched → erased). ` +
@@ -117,9 +122,9 @@ const columns = [
   ...[['efficacy', 'efficacy'], ['specificity', 'specificity'], ['coherence', 'coherence'], ['harmonic', 'harmonic_all']].map(([name, key]) =>
     ({name, sort: (c, w) => value((c[w] || {})[key]), cell: (c, w) => estimateCell((c[w] || {})[key])})),
   {name: 'accuracy', sort: (c, w) => value((c[w] || {}).own_accuracy),
-    cell: (c, w) => element('td', c[w] ? `${percent(value(c[w].base_own_accuracy))} → ${percent(value(c[w].own_accuracy))}` : '–')},
+    cell: (c, w) => c[w] ? noted(`${percent(value(c[w].base_own_accuracy))} → ${percent(value(c[w].own_accuracy))}`, range(c[w].own_accuracy, percent)) : element('td', '–')},
   {name: 'relearned', sort: c => relearned(c.index, true),
-    cell: c => element('td', isNumber(relearned(c.index, true)) ? `${percent(relearned(c.index, true))} / ${percent(relearned(c.index, false))}` : '')},
+    cell: c => isNumber(relearned(c.index, true)) ? noted(`${percent(relearned(c.index, true))} / ${percent(relearned(c.index, false))}`, range(relearnedEstimate(c.index, true), percent)) : element('td', '')},
 ];
 let sorting = {column: null, up: true};
 function showConcepts() {
@@ -212,7 +217,7 @@ function showRaw(c) {
     ...(c.judged ? [['concept: open answers, judged', null, percent, c.judged.own], ['similar: open answers, judged', null, percent, c.judged.similar]] : []),
     ['neutral text: perplexity', 'general_perplexity', x => fixed(x, 1)], ['answers: perplexity', 'general_answer_perplexity', x => fixed(x, 1)],
     ['answers: distinct 2-grams', 'general_distinct_2', percent]];
-  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show, judged]) => judged ? [label, show(judged.base), '–', show(judged.joint)] :
+  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show, judged]) => judged ? [label, show(judged.base), '–', noted(show(judged.joint), isNumber(judged.p) && `difference ${show(judged.difference_low)} – ${show(judged.difference_high)}, p ${judged.p.toPrecision(2)}, n ${judged.n}`)] :
     [label, estimateCell(joint['base_' + key], show), estimateCell(alone[key], show), estimateCell(joint[key], show)]));
 }
 function showObjective(c) {

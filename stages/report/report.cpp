@@ -1,5 +1,6 @@
 #include "stages/report/report.hpp"
 
+#include <array>
 #include <cstdio>
 #include <fstream>
 
@@ -58,20 +59,21 @@ std::string count(const json& object, const char* name) {
 // it was not attacked.
 std::string relearned(const json& document, std::size_t concept_index, bool erased) {
   if (!document.contains("attacks")) return "";
-  double sum = 0;
+  std::array<double, 3> sums{};  // value, low, high
   int count = 0;
   for (const auto& attack : document["attacks"]) {
     if (attack["concept"] != concept_index || attack["erased"] != erased ||
         attack["points"].empty())
       continue;
-    const auto& left = attack["points"].back()["own_left"][0];
-    if (left.is_null()) continue;
-    sum += left.get<double>();
+    const auto& left = attack["points"].back()["own_left"];
+    if (left[0].is_null()) continue;
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += left[i].get<double>();
     ++count;
   }
   if (count == 0) return "";
-  char text[16];
-  std::snprintf(text, sizeof text, "%.0f%%", 100 * sum / count);
+  char text[48];
+  std::snprintf(text, sizeof text, erased ? "%.0f%% [%.0f–%.0f]" : "%.0f%%", 100 * sums[0] / count,
+                100 * sums[1] / count, 100 * sums[2] / count);
   return text;
 }
 

@@ -44,7 +44,10 @@ FeatureStatistics feature_statistics(const Factors& factors, const TokenEvidence
     for (auto i = k * kept; i < (k + 1) * kept; ++i) {
       const auto token = factors.rows[i];
       const double weight = std::abs(factors.coefficients[i]);
-      const double z = evidence.z[token];
+      const auto label = evidence.labels[token];
+      const bool has_it = label == Label::own || label == Label::both;
+      // The prior lifts what few sentences do not hold: absence never speaks for a concept.
+      const double z = has_it ? evidence.z[token] : std::min(evidence.z[token], 0.0);
       total += weight;
       weighted += weight * std::clamp(z, -3.0, 6.0);
       if (z >= own_z) distinctive += weight;

@@ -1,32 +1,54 @@
 #include "stages/selection/variants.hpp"
 
 #include <algorithm>
+#include <clocale>
+#include <cwctype>
+#include <string_view>
+
+#include "cluster/error.hpp"
+#include "model/tokenizer/unicode.hpp"
 
 namespace quench::selection {
+
+using model::tokenization::character_at;
+using model::tokenization::code_point;
+using model::tokenization::first_invalid_byte;
 
 namespace {
 
 constexpr std::size_t least_letters = 3;
 constexpr std::size_t least_unspaced = 4;  // shorter ones are pieces of many words
 
-std::vector<std::string> forms_of(const std::string& letters) {
-  std::vector<std::string> forms = {letters, letters + "s", letters + "es"};
-  for (const std::string ending : {"s", "es"})
+std::vector<std::u32string> forms_of(const std::u32string& letters) {
+  std::vector<std::u32string> forms = {letters, letters + U"s", letters + U"es"};
+  for (const std::u32string ending : {U"s", U"es"})
     if (letters.ends_with(ending) && letters.size() >= least_letters + ending.size())
       forms.push_back(letters.substr(0, letters.size() - ending.size()));
   return forms;
 }
 
+// What the C library knows of Unicode, whatever the user's locale.
+locale_t unicode() {
+  static const locale_t locale = [] {
+    const auto made = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    if (made == nullptr) throw DataError("the locale C.UTF-8 is missing on this machine");
+    return made;
+  }();
+  return locale;
+}
+
 }  // namespace
 
-std::string letters_of(const std::string& decoded) {
+std::u32string letters_of(const std::string& decoded) {
   const auto begin = decoded.find_first_not_of(' ');
-  if (begin == std::string::npos || decoded.find("\uFFFD") != std::string::npos) return {};
-  std::string letters = decoded.substr(begin);
-  for (char& c : letters) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    const bool letter = (c >= 'a' && c <= 'z') || static_cast<unsigned char>(c) >= 0x80;
-    if (!letter) return {};
+  if (begin == std::string::npos || first_invalid_byte(decoded)) return {};
+  std::u32string letters;
+  for (auto rest = std::string_view(decoded).substr(begin); !rest.empty();) {
+    const auto character = character_at(rest, 0);
+    const auto code = static_cast<wint_t>(code_point(character));
+    if (iswalpha_l(code, unicode()) == 0) return {};
+    letters += static_cast<char32_t>(towlower_l(code, unicode()));
+    rest.remove_prefix(character.size());
   }
   return letters;
 }

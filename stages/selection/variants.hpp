@@ -10,9 +10,9 @@
 // not to hold all of them. Local: nothing here communicates.
 namespace quench::selection {
 
-// The letters of a decoded token, leading spaces left out and ASCII folded to small; empty for one
-// that holds anything else (digits, punctuation, broken UTF-8).
-std::string letters_of(const std::string& decoded);
+// The letters of a decoded token, leading spaces left out and folded to small; empty for one that
+// holds anything else (digits, punctuation, broken UTF-8).
+std::u32string letters_of(const std::string& decoded);
 
 // The words of a vocabulary by their letters.
 class WordIndex {
@@ -30,9 +30,9 @@ class WordIndex {
   bool is_word(std::int32_t token) const { return !letters_[token].empty(); }
 
  private:
-  std::vector<std::string> letters_;  // [vocab]
-  std::vector<bool> spaced_;          // [vocab]: a space stands before the letters
-  std::unordered_map<std::string, std::vector<std::int32_t>> tokens_;
+  std::vector<std::u32string> letters_;  // [vocab]
+  std::vector<bool> spaced_;             // [vocab]: a space stands before the letters
+  std::unordered_map<std::u32string, std::vector<std::int32_t>> tokens_;
 };
 
 }  // namespace quench::selection

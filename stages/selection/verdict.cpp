@@ -139,7 +139,8 @@ Verdict judge(const Bench& bench, std::int64_t concept_index, const DocumentFreq
     verdict.sentences.push_back(static_cast<std::int32_t>(sentences));
   }
   add_misses(factors, evidence, options, own, verdict);
-  if (words != nullptr) VariantFinder(bench, own, verdict).find();
+  // Who names tokens gets these.
+  if (words != nullptr && !decision.tokens) VariantFinder(bench, own, verdict).find();
   keep_nearest(verdict.misses);
   return verdict;
 }

@@ -4,9 +4,6 @@
 #include "cluster/error.hpp"
 #include "stages/tasks/task.hpp"
 
-// One line a task.
-#define QUENCH_TASKS(task) task(choice) task(letter) task(open) task(text) task(instruction)
-
 namespace quench::tasks {
 
 #define QUENCH_DECLARE(name) const Task& name##_task();

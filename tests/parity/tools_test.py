@@ -301,10 +301,10 @@ def test_import_with_mmlu_and_alpaca(source, suffix):
     mmlu.write_bytes(text.encode())
     alpaca.write_text(json.dumps([{"instruction": "do this"}, {"instruction": "do that"}]))
     said = run_import(source, "--mmlu", mmlu, "--alpaca", alpaca)
-    assert "general.jsonl: left out 1 questions with two equal options" in said
+    assert "general.jsonl" not in [line.split(":")[0] for line in said.splitlines() if "left out" in line]
     general = read_lines(source.parent / "out" / "general.jsonl")
     assert [(q["question"], q["answer"], q["split"]) for q in general] == [
-        ("m\u20280?" if suffix == "jsonl" else "m0?", "1", "test"), ("m1?", "2", "test")]
+        ("m2?", "4", "train"), ("m\u20280?" if suffix == "jsonl" else "m0?", "1", "test"), ("m1?", "2", "test")]
     assert read_lines(source.parent / "out" / "instructions.jsonl") == [
         {"instruction": "do that", "split": "train"}, {"instruction": "do this", "split": "test"}]
 

@@ -242,6 +242,18 @@ TEST_F(Catalog, TheSameQuestionTwice) {
       }));
 }
 
+TEST_F(Catalog, GeneralQuestionsAreMmlus) {
+  write_concepts({make_concept("A")});
+  auto other = make_general("Why?", "test"), alike = make_general("Where?", "test");
+  other["options"][2] = "another one";
+  alike["options"][3] = alike["options"][2];
+  const std::string mmlu =
+      R"({"question": "Which?", "choices": ["1", "1", "2", "3"], "answer": 3, )"
+      R"("split": "test"})";
+  write("general.jsonl", {make_general("Why?", "train").dump(), other.dump(), alike.dump(), mmlu});
+  EXPECT_EQ(problems(), Texts{});
+}
+
 TEST_F(Catalog, EveryGroupOfAConceptHasBothSplits) {
   auto record = make_concept("B");
   record["questions"]["concept"] = {{"train", json::array()}, {"test", json::array()}};

@@ -127,7 +127,7 @@ class EvaluationStage : public model::TokenizerFixture {
       cluster::Timers timers;
       cluster::Context context{session, stop, timers, directory, true};
       const auto baseline = run_baseline(
-          {source_, meter_.get(), base_.get(), "model", "inputs", "run", cache}, options_, context);
+          {source_, meter_.get(), base_.get(), "model", "inputs", "run", cache}, context);
       const std::vector<std::int64_t> two{0, 1};
       const auto joint = edited(two);
       Inputs in;

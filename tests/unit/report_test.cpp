@@ -321,7 +321,7 @@ TEST_F(Report, EverythingThatIsThere) {
   write_evaluation();
   write_relearning();
   const auto table = lines_of(write_report(directory_.path(), {}, Sensitive()).table);
-  EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 20 75% [70–80] 50% – – 60% / 95%");
+  EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 20 75% [70–80] 50% – – 60% [50–70] / 95%");
   EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – – –")) << table[4];
   EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of edited ones 20 75% [70–80] 50%"))
       << table[6];

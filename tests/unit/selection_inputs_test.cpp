@@ -158,9 +158,11 @@ TEST(LabelsByString, TheStrongest200OfAFeature) {
 }
 
 TEST(Variants, Letters) {
-  EXPECT_EQ(letters_of("  GolfÉ"), "golfÉ");
-  for (const char* none : {"", "  ", "golf1", "golf-", "go lf", "\uFFFDx"})
-    EXPECT_EQ(letters_of(none), "") << none;
+  EXPECT_EQ(letters_of("  GolfÉ"), U"golfé");
+  EXPECT_EQ(letters_of(" МОСКВА"), U"москва");
+  EXPECT_EQ(letters_of("東京"), U"東京");
+  for (const char* none : {"", "  ", "golf1", "golf-", "go lf", "\uFFFDx", "\xFFgolf", "“golf"})
+    EXPECT_TRUE(letters_of(none).empty()) << none;
 }
 
 TEST(Variants, SameLettersButForCaseSpaceAndPlural) {
@@ -178,6 +180,16 @@ TEST(Variants, SameLettersButForCaseSpaceAndPlural) {
   EXPECT_EQ(index.same_letters(12), Ids{});
   EXPECT_EQ(index.same_letters(14), Ids{});
   EXPECT_FALSE(index.is_word(14));
+}
+
+TEST(Variants, LettersAreCharactersNotBytes) {
+  const std::vector<std::string> vocab = {" Москва", "москва", " МОСКВА", " ол",
+                                          "ол",      "олов",   " Олов"};
+  const WordIndex index(static_cast<std::int64_t>(vocab.size()),
+                        [&](auto id) { return vocab[id]; });
+  EXPECT_EQ(index.same_letters(0), (Ids{1, 2}));
+  EXPECT_EQ(index.same_letters(3), Ids{});  // two letters, in many words
+  EXPECT_EQ(index.same_letters(6), Ids{5});
 }
 
 const Candidate candidate{2, 17, {" golf", "\xFF", " club"}};

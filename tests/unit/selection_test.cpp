@@ -47,6 +47,17 @@ TEST(FeatureStatistics, ByHand) {
   for (int k = 0; k < 3; ++k) EXPECT_NEAR(statistics.ratio[k], ratio[k], 1e-9 * ratio[k]);
 }
 
+TEST(FeatureStatistics, WhatTheConceptLacksNeverSpeaksForIt) {
+  // By the prior alone a token that 20 sentences lack and one of 3,000 has gets a z of more than 2.
+  ASSERT_GT(log_odds_z(0, 20, 1, 3000), 2);
+  const TokenEvidence evidence{{1, 2.4, -1, 2.4},
+                               {Label::both, Label::neutral, Label::both, Label::neither}};
+  const auto statistics = feature_statistics(small_factors(), evidence, 2);
+  EXPECT_EQ(statistics.contrast,
+            (std::vector<double>{(3 * 1 - 1 * 0) / 4.0, (2 * 1 - 2 * 1) / 4.0, 0}));
+  EXPECT_EQ(statistics.own_share, (std::vector<double>{0, 0, 0}));
+}
+
 Choice choose_small(const Options& options) {
   return choose(small_factors(), small_evidence,
                 feature_statistics(small_factors(), small_evidence, options.own_z), options);
