@@ -58,7 +58,7 @@ std::string concepts_csv(const json& document) {
   // Behind what was measured, the figures by a judge's verdicts, where one was asked.
   std::vector<std::string> states = {"joint", "alone"};
   if (document.contains("mean") && document["mean"].contains("by_judge"))
-    states.push_back("by_judge");
+    states.emplace_back("by_judge");
   for (const auto& which : states) {
     for (const auto& name : figures) add_quadruple(header, which + "_" + name);
   }

@@ -86,7 +86,7 @@ TEST(JudgeFiles, AFileThatAnswersNothingIsNone) {
   const std::vector<std::string> ids{"a", "b"};
   EXPECT_EQ(read_batch_answers(scratch / "none", ids, "some"), "");
   EXPECT_EQ(read_batch_answers(scratch.path(), ids, "some"), "");  // a directory
-  std::ofstream(scratch / "empty");
+  std::ofstream(scratch / "empty") << "";
   EXPECT_EQ(read_batch_answers(scratch / "empty", ids, "some"), "");
   const auto foreign = batch_answer("c", "judge", "Correct: 1") + "\n";
   std::ofstream(scratch / "foreign") << foreign;
