@@ -74,6 +74,7 @@ dictionary::Shard shard_of(const Case& given, const std::vector<float>& rows, st
 // The reference until its own stop: objectives and seconds from the start, by iteration.
 struct Trace {
   std::vector<double> objective, seconds;
+  std::vector<std::int64_t> bytes;  // sent until then, where they are counted
 };
 
 Trace run_reference(const Case& given, const std::vector<float>& rows, const Options& options) {
@@ -100,14 +101,17 @@ double time_to(const Trace& trace, double goal) {
   return -1;
 }
 
+// `counted`: what counts the bytes that this rank sends; may be null.
 std::pair<Fit, Trace> run_ours(const dictionary::Shard& shard, const Options& options,
-                               cluster::Communicator& group) {
+                               cluster::Communicator& group,
+                               const bench::CountingCommunicator* counted = nullptr) {
   Trace trace;
   dictionary::FitHooks hooks;
   const double start = bench::now();
   hooks.progress = [&](std::int64_t, double objective) {
     trace.objective.push_back(objective);
     trace.seconds.push_back(bench::now() - start);
+    if (counted != nullptr) trace.bytes.push_back(counted->bytes());
   };
   auto fit = dictionary::factorise(shard, dictionary::normal_initial(options, "bench"), options,
                                    group, hooks);
@@ -217,8 +221,7 @@ void joint(const Case& given, cluster::Communicator& world) {
   options.max_iterations = 6;
   bench::CountingCommunicator counted(world);
   const auto shard = shard_of(given, rows, own.begin);
-  const auto before = counted.bytes();
-  const auto [fit, ours] = run_ours(shard, options, counted);
+  const auto [fit, ours] = run_ours(shard, options, counted, &counted);
   const auto initial = dictionary::normal_initial(options, "bench")(own.begin, own.size());
   const double peer = sharded_reference(rows, given.width, options, initial, world);
   Case local = given;
@@ -243,8 +246,7 @@ void joint(const Case& given, cluster::Communicator& world) {
                     {"peer_iteration_s", peer},
                     {"share_of_product_rate", product / mine},
                     {"phases_s", phases(fit)},
-                    {"payload_bytes_an_iteration", static_cast<double>(counted.bytes() - before) /
-                                                       static_cast<double>(ours.seconds.size())}}
+                    {"payload_bytes_an_iteration", ours.bytes.end()[-1] - ours.bytes.end()[-2]}}
                    .dump()
             << std::endl;
 }

@@ -11,6 +11,7 @@
 
 #include "cluster/error.hpp"
 #include "stages/dictionary/device_winners.hpp"
+#include "stages/dictionary/projection.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
 #include "stages/dictionary/winners.hpp"
 #include "tests/support/reference_factorisation.hpp"
@@ -101,6 +102,32 @@ TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
 INSTANTIATE_TEST_SUITE_P(Ranks, Sharded,
                          ::testing::Combine(::testing::Values(1, 2, 3, 4),
                                             ::testing::Values("bounded", "streamed", "device")));
+
+// A rank of small rows, as a vocabulary's unused tokens are, must not open the others' doors: what
+// passes is of the order of what is kept, or memory would go with n x K.
+TEST(Streamed, FewCandidatesHoweverRowsAreDistributed) {
+  constexpr std::int64_t rows = 6000, width = 24, rank = 6, kept = 120;
+  const auto solver = at::randn({rank, width}, at::make_generator<at::CPUGeneratorImpl>(5));
+  cluster::run_on_threads(3, [&](cluster::Communicator& group) {
+    auto columns = make_columns(rows, width);
+    if (group.rank() > 0)
+      for (auto& x : columns) x *= 1e-4F;
+    std::vector<std::int32_t> tokens(rows);
+    std::iota(tokens.begin(), tokens.end(), 0);
+    const Rows own(columns, tokens, width, 1);
+    const auto projection = make_streamed_projection(own, rank, kept, group);
+    const auto& candidates = projection->screen(solver, {});
+    for (const auto& passed : candidates.rows) {
+      if (group.rank() == 0) {
+        EXPECT_GE(std::ssize(passed), kept);
+        EXPECT_LE(std::ssize(passed), 4 * kept);
+      } else {
+        EXPECT_TRUE(passed.empty());
+      }
+    }
+    EXPECT_EQ(projection->share_computed(), 1);  // no second pass
+  });
+}
 
 TEST(Factorise, FormsAgree) {
   const auto columns = make_columns(2000, 40);
