@@ -53,7 +53,9 @@ gemma=$(embedding gemma-3-270m 1)
   if [ $quick = no ]; then
     measure "$bench" iteration 2304 6000 100
     measure "$bench" iteration 4096 6000 200
-    [ ! -x "$python" ] || measure "$python" bench/reference.py 2304 6000 100
+    for case in '2304 6000 100' '4096 6000 200'; do
+      [ ! -x "$python" ] || measure "$python" bench/reference.py $case
+    done
     measure "$bench" catalog 64 2304 100
     measure "$bench" joint 640 262144 2048 $gemma
     for ranks in 1 2; do

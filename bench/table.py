@@ -40,15 +40,21 @@ def main(path):
           [[shape(x), str(x.get("ranks", 1)),
             *[100 * x["phases_s"][p] / sum(x["phases_s"].values()) for p in phases]]
            for x in of["iteration"] + of["joint"]])
-    print("The peer from Python (ms an iteration)")
-    table(["d, n, K", "numpy", "torch"],
-          [[shape(x), 1e3 * x["numpy_s"], 1e3 * x["torch_s"] if "torch_s" in x else "-"] for x in of["python"]])
+    print("The peer from Python (ms an iteration), and how many times as long as quench it takes")
+    mine = {shape(x): x["iteration_s"] for x in of["iteration"]}
+    python = [(shape(x), [x["numpy_s"], x.get("torch_s")]) for x in of["python"]]
+    table(["d, n, K", "numpy", "torch", "numpy, ratio", "torch, ratio"],
+          [[case, *[1e3 * s if s else "-" for s in peers], *[s / mine[case] if s and case in mine else "-" for s in peers]]
+           for case, peers in python])
     print("One joint dictionary (s an iteration); peer: the dense formulation, sharded the same way")
     table(["d, n, K", "ranks", "threads", "plain product", "peer", "quench", "ratio", "of product's rate",
            "predicted", "MB sent"],
           [[shape(x), str(x["ranks"]), str(x["threads"]), x["product_s"], x["peer_iteration_s"], x["iteration_s"],
             x["peer_iteration_s"] / x["iteration_s"], x["share_of_product_rate"], x["predicted_iteration_s"],
             x["payload_bytes_an_iteration"] / 1e6] for x in of["joint"]])
+    ranks = {x["ranks"]: x["iteration_s"] for x in of["joint"] if x["threads"] == 1}
+    if 1 in ranks and 2 in ranks:
+        print(f"1 to 2 ranks of one thread, joint: {ranks[1] / ranks[2]:.2f}\n")
     print("A catalog, one concept after the other")
     table(["concepts", "d", "K", "seconds", "concepts an hour", "start %", "systems %", "dense %", "winners %",
            "sparse %"],

@@ -58,6 +58,11 @@ void reserve_space(const Descriptor& file, const std::filesystem::path& path, st
   }
 }
 
+void sync_file(const std::filesystem::path& path) {
+  const auto file = open_file(path, O_RDONLY);
+  if (::fsync(file.get()) != 0) throw_errno(path, "cannot be flushed to disk");
+}
+
 void sync_directory(const std::filesystem::path& directory) {
   const auto& path = directory.empty() ? std::filesystem::path(".") : directory;
   const auto file = open_file(path, O_RDONLY | O_DIRECTORY);

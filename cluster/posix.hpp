@@ -42,6 +42,8 @@ std::int64_t file_bytes(const Descriptor& file, const std::filesystem::path& pat
 // ranks' error in the middle of it.
 void reserve_space(const Descriptor& file, const std::filesystem::path& path, std::int64_t bytes);
 
+// Makes what a closed file holds durable, before it is renamed into place.
+void sync_file(const std::filesystem::path& path);
 // Makes the names in a folder durable. Not every file system can; those that say so are trusted.
 void sync_directory(const std::filesystem::path& directory);
 

@@ -51,7 +51,8 @@ Cost predict(const FitShape& shape, Form form, const Machine& machine = {});
 // n).
 Form choose_form(const FitShape& shape, const std::string& wanted, const Machine& machine = {});
 
-// Iterations that a fit usually takes under the rule `progress`.
-constexpr double usual_iterations = 100;
+// Iterations that a fit usually takes under the rule `progress`, and under `patience`
+// (docs/scaling.md).
+constexpr double usual_iterations = 100, usual_patient_iterations = 650;
 
 }  // namespace quench::dictionary

@@ -8,6 +8,7 @@
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
 #include "cluster/log.hpp"
+#include "cluster/posix.hpp"
 
 namespace quench {
 
@@ -34,7 +35,9 @@ void save_record(const std::filesystem::path& file, const json& record) {
     std::filesystem::remove(partial, ignored);
     throw DataError(partial.string() + ": the checkpoint cannot be written; is the disk full?");
   }
+  cluster::sync_file(partial);
   std::filesystem::rename(partial, file);
+  cluster::sync_directory(file.parent_path());
 }
 
 std::optional<json> load_record(const std::filesystem::path& file) {
