@@ -11,7 +11,7 @@ using nlohmann::json;
 namespace {
 
 // corpus.h5 (docs/file-formats.md).
-constexpr std::uint8_t open_kind = 2, instruction_kind = 4;
+constexpr std::uint8_t choice_kind = 0, open_kind = 2, instruction_kind = 4;
 constexpr std::uint8_t own_subset = 0, similar_subset = 1, general_subset = 2;
 constexpr std::uint8_t train_split = 0, test_split = 1;
 constexpr std::int64_t few = 20;  // prompts that show what all have in common
@@ -83,14 +83,18 @@ Examples::Examples(const AnswerFiles& files, std::int64_t most)
 json Examples::of_concept(std::int64_t concept_index, bool hidden) const {
   json list = json::array();
   for (const std::uint8_t subset : {own_subset, similar_subset}) {
-    for (const auto probe : first_of(concept_index, {open_kind, subset, test_split}, most_)) {
+    auto probes = first_of(concept_index, {open_kind, subset, test_split}, most_);
+    const bool chosen = probes.empty();
+    if (chosen) probes = first_of(concept_index, {choice_kind, subset, test_split}, most_);
+    for (const auto probe : probes) {
       json example = {{"subset", subset == own_subset ? "own" : "similar"},
                       {"prompt", question_in(prompt(probe))}};
-      add_answers(probe, example);
-      const auto accepted =
-          json::parse(files_.corpus.read_strings("probes/accepted", Range{probe, probe + 1}).at(0),
-                      nullptr, false);
-      if (accepted.is_array() && !accepted.empty()) example["accepted"] = accepted[0];
+      if (chosen) {
+        add_preferences(probe, example);
+      } else {
+        add_answers(probe, example);
+        add_accepted(probe, example);
+      }
       if (hidden)
         for (const char* answer : {"accepted", "base", "erased"}) example.erase(answer);
       list.push_back(std::move(example));
@@ -150,6 +154,38 @@ std::vector<std::string> Examples::prompts_of(const std::vector<std::int64_t>& p
 std::string Examples::prompt(std::int64_t probe) const {
   return files_.tokenizer.decode(
       files_.corpus.read_ragged<std::int32_t>("probes/context", Range{probe, probe + 1}).at(0));
+}
+
+void Examples::add_accepted(std::int64_t probe, json& to) const {
+  const auto accepted = json::parse(
+      files_.corpus.read_strings("probes/accepted", Range{probe, probe + 1}).at(0), nullptr, false);
+  if (accepted.is_array() && !accepted.empty()) to["accepted"] = accepted[0];
+}
+
+// The right option of a choice, and the one that each model finds likeliest.
+void Examples::add_preferences(std::int64_t probe, json& to) const {
+  const Range row{probe, probe + 1};
+  const auto ids = files_.corpus.read_ragged<std::int32_t>("probes/continuations", row).at(0);
+  std::vector<std::string> options;
+  std::ptrdiff_t at = 0;
+  for (const auto length :
+       files_.corpus.read_ragged<std::int32_t>("probes/continuation_lengths", row).at(0)) {
+    options.push_back(
+        trimmed(files_.tokenizer.decode({ids.begin() + at, ids.begin() + at + length})));
+    at += length;
+  }
+  const auto correct = files_.corpus.read_rows<std::int32_t>("probes/correct", row).at(0);
+  to["chosen"] = true;
+  to["accepted"] = options.at(static_cast<std::size_t>(correct));
+  const auto add = [&](const cluster::StoreReader& store, const std::string& group,
+                       const std::string& name) {
+    const auto values = store.read_ragged<float>(group + "/values", row).at(0);
+    const auto best = std::ranges::max_element(values) - values.begin();
+    to[name] = values.empty() ? "" : options.at(static_cast<std::size_t>(best));
+    to[name + "_right"] = !values.empty() && best == correct;
+  };
+  add(files_.base, "measurements", "base");
+  add(files_.evaluation, "joint/measurements", "erased");
 }
 
 void Examples::add_answers(std::int64_t probe, json& to) const {

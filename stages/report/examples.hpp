@@ -19,14 +19,16 @@ struct AnswerFiles {
 };
 
 // The answers of the untouched and of the joint erased model to the first test items that are
-// answered freely: not chosen, so that they show what a reader would see. Local.
+// answered freely: not chosen, so that they show what a reader would see. Of a concept without such
+// questions, which options they find likeliest. Local.
 class Examples {
  public:
   // most: items of each kind.
   Examples(const AnswerFiles& files, std::int64_t most);
 
   // [{"subset": "own" or "similar", "prompt", "accepted", "base", "erased": texts, "base_right",
-  // "erased_right"}, ...]. Hidden: without the three texts that are answers.
+  // "erased_right"}, ...], with "chosen": true where the texts are options. Hidden: without the
+  // three texts that are answers.
   nlohmann::json of_concept(std::int64_t concept_index, bool hidden) const;
   // [{"prompt", "base", "erased"}, ...] of the instructions, which all concepts share.
   nlohmann::json of_instructions(bool hidden) const;
@@ -39,6 +41,8 @@ class Examples {
   std::vector<std::string> prompts_of(const std::vector<std::int64_t>& probes) const;
   std::string prompt(std::int64_t probe) const;
   void add_answers(std::int64_t probe, nlohmann::json& to) const;
+  void add_accepted(std::int64_t probe, nlohmann::json& to) const;
+  void add_preferences(std::int64_t probe, nlohmann::json& to) const;
 
   AnswerFiles files_;
   std::int64_t most_;

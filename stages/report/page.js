@@ -257,7 +257,8 @@ function showExamples(c) {
   });
   fillTable($('examples'), header, rows);
   [...$('examples').tBodies[0].rows].forEach((row, i) => { if (rows[i][1] === '') row.className = 'group'; });
-  $('examples-note').textContent = 'The first test questions of each kind, not chosen; ✓ where the answer holds an accepted one.' +
+  $('examples-note').textContent = 'The first test questions of each kind, not chosen; ' +
+    (examples.some(e => e.chosen) ? 'this catalog is not asked freely in this run, so of four options the one that each model finds likeliest; ✓ where it is the right one.' : '✓ where the answer holds an accepted one.') +
     (c.hidden ? ' Answers about this concept are left out of this report (report.redact).' : '');
 }
 function showInstructions() {

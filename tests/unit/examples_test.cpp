@@ -47,7 +47,7 @@ class ExamplesTest : public model::TokenizerFixture {
     write_files();
   }
 
-  const std::vector<TestProbe> probes_ = {
+  std::vector<TestProbe> probes_ = {
       {open, own, train, asked("Trained on?"), {"x"}, "x", "x", {1, 1}, {1, 1}},
       {0, own, test, asked("A choice?"), {}, "", "", {-1, -2, -3, -4}, {-1, -2, -3, -4}},
       {open,
@@ -120,7 +120,7 @@ class ExamplesTest : public model::TokenizerFixture {
          evaluation = store("evaluation.h5", "evaluation", schemas::evaluation);
     std::vector<std::uint8_t> kinds, subsets, splits;
     Strings accepted;
-    std::vector<Ids> contexts, base_said, joint_said;
+    std::vector<Ids> contexts, base_said, joint_said, options, lengths;
     std::vector<std::vector<float>> base_values, joint_values;
     for (const auto& p : probes_) {
       kinds.push_back(p.kind);
@@ -128,6 +128,8 @@ class ExamplesTest : public model::TokenizerFixture {
       splits.push_back(p.split);
       accepted.push_back(p.accepted.empty() ? "" : json(p.accepted).dump());
       contexts.push_back(ids_of(p.prompt));
+      options.push_back(p.kind == 0 ? ids_of(" firstbcd") : Ids());
+      lengths.push_back(p.kind == 0 ? Ids{6, 1, 1, 1} : Ids());
       base_said.push_back(ids_of(p.base));
       joint_said.push_back(ids_of(p.joint));
       base_values.push_back(p.base_values);
@@ -141,6 +143,9 @@ class ExamplesTest : public model::TokenizerFixture {
     corpus.write_rows<std::uint8_t>("probes/split", splits);
     corpus.write_strings("probes/accepted", accepted);
     corpus.write_ragged<std::int32_t>("probes/context", contexts);
+    corpus.write_ragged<std::int32_t>("probes/continuations", options);
+    corpus.write_ragged<std::int32_t>("probes/continuation_lengths", lengths);
+    corpus.write_rows<std::int32_t>("probes/correct", Ids(probes_.size(), 0));
     corpus.finish();
     for (const char* name : {"margin", "low", "high"})
       base.write_rows<double>(std::string("knowledge/") + name, std::vector<double>{1, 1});
@@ -208,6 +213,19 @@ TEST_F(ExamplesTest, ShowTheFirstTestQuestionsThatBothAnswered) {
   EXPECT_EQ(fewer["instructions"][0]["prompt"], "Name a fruit.");
   EXPECT_EQ(fewer["instructions"].size(), 1U);
   EXPECT_FALSE(gather(dir_, {.examples = 0}, Sensitive())["concepts"][0].contains("examples"));
+}
+
+TEST_F(ExamplesTest, WithoutFreeQuestionsTheOptionsThatModelsPrefer) {
+  for (std::size_t p = 0; p < 6; ++p)
+    if (probes_[p].kind == open) probes_[p].split = train;
+  probes_[1].joint_values = {-4, -3, -2, -1};
+  write_files();
+  const auto document = gather(dir_, {.redact = "none"}, Sensitive());
+  EXPECT_EQ(document["concepts"][0]["examples"], json::parse(R"([
+    {"subset": "own", "prompt": "A choice?", "chosen": true, "accepted": "first", "base": "first",
+     "base_right": true, "erased": "d", "erased_right": false}])"));
+  const auto hidden = gather(dir_, {.redact = "all"}, Sensitive())["concepts"][0]["examples"][0];
+  for (const char* answer : {"accepted", "base", "erased"}) EXPECT_FALSE(hidden.contains(answer));
 }
 
 TEST_F(ExamplesTest, AnswersAboutSensitiveConceptsAreNowhere) {
