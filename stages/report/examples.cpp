@@ -166,10 +166,11 @@ void Examples::add_accepted(std::int64_t probe, json& to) const {
 void Examples::add_preferences(std::int64_t probe, json& to) const {
   const Range row{probe, probe + 1};
   const auto ids = files_.corpus.read_ragged<std::int32_t>("probes/continuations", row).at(0);
+  const auto lengths =
+      files_.corpus.read_ragged<std::int32_t>("probes/continuation_lengths", row).at(0);
   std::vector<std::string> options;
   std::ptrdiff_t at = 0;
-  for (const auto length :
-       files_.corpus.read_ragged<std::int32_t>("probes/continuation_lengths", row).at(0)) {
+  for (const auto length : lengths) {
     options.push_back(
         trimmed(files_.tokenizer.decode({ids.begin() + at, ids.begin() + at + length})));
     at += length;
