@@ -24,8 +24,8 @@ const percent = x => isNumber(x) ? Math.round(100 * x) + '%' : '–';
 const fixed = (x, digits = 2) => isNumber(x) ? x.toFixed(digits) : '–';
 const value = estimate => estimate ? estimate[0] : null;
 // The 95% interval and what the figure is of: questions of a concept, concepts of a mean.
-const range = (e, show) => e ? [isNumber(e[1]) && e[1] !== e[2] && `${show(e[1])} – ${show(e[2])}`,
-  isNumber(e[0]) && e[3] > 0 && `n ${e[3]}`].filter(Boolean).join(', ') : '';
+const interval = (e, show) => e && isNumber(e[1]) && e[1] !== e[2] ? `${show(e[1]).replace('%', '')} – ${show(e[2])}` : '';
+const range = (e, show) => [interval(e, show), e && isNumber(e[0]) && e[3] > 0 && `n ${e[3]}`].filter(Boolean).join(', ');
 function noted(text, note) {
   const cell = element('td', text);
   if (note) cell.append(element('small', note));
@@ -45,8 +45,8 @@ function fillTable(table, header, rows) {
   table.replaceChildren(head, body);
 }
 const withInterval = (e, show = percent) => {
-  const interval = range(e, show);
-  return show(value(e)) + (interval ? ` (95% ${interval})` : '');
+  const ends = interval(e, show);
+  return show(value(e)) + (ends ? ` (95% interval ${ends})` : '');
 };
 const counted = concepts.filter(c => c.status === 'ok' || c.status === 'below_target');
 const statusText = {ok: 'edited', below_target: 'edited, below the target', gated: 'no strength passed', no_effect: 'no strength erases', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
