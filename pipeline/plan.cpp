@@ -146,18 +146,17 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config, s
                c.dictionary.stop == "patience" ? dictionary::usual_patient_iterations
                                                : dictionary::usual_iterations);
   const double fits = c.dictionary.scope == "concept" ? static_cast<double>(concepts) : 1;
-  return {
-      {"scope", c.dictionary.scope},
-      {"factorisations", fits},
-      {"rows", tokens},
-      {"form", dictionary::name_of(form)},
-      {"ranks_a_factorisation", shape.ranks},
-      {"flops_an_iteration", cost.flops},
-      {"bytes_an_iteration", cost.bytes},
-      {"bytes_sent_an_iteration", cost.bytes_sent},
-      {"bytes_a_rank", cost.resident_bytes},
-      {"seconds_an_iteration", cost.seconds},
-      {"rank_hours", fits * shape.ranks * cost.fit_seconds(iterations) / 3600}};
+  return {{"scope", c.dictionary.scope},
+          {"factorisations", fits},
+          {"rows", tokens},
+          {"form", dictionary::name_of(form)},
+          {"ranks_a_factorisation", shape.ranks},
+          {"flops_an_iteration", cost.flops},
+          {"bytes_an_iteration", cost.bytes},
+          {"bytes_sent_an_iteration", cost.bytes_sent},
+          {"bytes_a_rank", cost.resident_bytes},
+          {"seconds_an_iteration", cost.seconds},
+          {"rank_hours", fits * shape.ranks * cost.fit_seconds(iterations) / 3600}};
 }
 
 json plan_of(const Configuration& c, double gflops, int ranks) {

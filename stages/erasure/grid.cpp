@@ -15,14 +15,15 @@ class Grid : public Strategy {
   }
 
   // In ascending order; ends early when the general questions fail their gate at two strengths in a
-  // row, since a stronger edit of the same rows only does more harm. Not where the highest is wanted,
-  // as the paper takes it: of all of them.
+  // row, since a stronger edit of the same rows only does more harm. Not where the highest is
+  // wanted, as the paper takes it: of all of them.
   std::optional<double> next(const std::vector<Cell>& tried) const override {
     if (tried.size() >= strengths_.size()) return std::nullopt;
     const auto is_too_strong = [&](const Cell& cell) {
       return cell.scores.general_left < min_general_;
     };
-    if (choice_ != "best" && tried.size() >= 2 && std::all_of(tried.end() - 2, tried.end(), is_too_strong))
+    if (choice_ != "best" && tried.size() >= 2 &&
+        std::all_of(tried.end() - 2, tried.end(), is_too_strong))
       return std::nullopt;
     return strengths_[tried.size()];
   }
