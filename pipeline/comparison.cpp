@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,16 +25,24 @@ using report::number;
 
 namespace {
 
+constexpr const char* relearned = "relearned";
+// Resamples of fewer items say nothing about others like them.
+constexpr std::int64_t fewest_items = 5;
+
+bool has_any(const std::string& figure, std::initializer_list<const char*> parts) {
+  return std::ranges::any_of(
+      parts, [&](const char* part) { return figure.find(part) != std::string::npos; });
+}
+
 // Whether the figure depends on what efficacy and specificity are measured by.
 bool by_rules(const std::string& figure) {
-  const auto has = [&](const char* part) { return figure.find(part) != std::string::npos; };
-  return has("efficacy") || has("specificity") || has("harmonic") || has("letter") || has("_left");
+  return has_any(figure, {"efficacy", "specificity", "harmonic", "letter", "_left"});
 }
 
 // The figures of the summary come first, then all else that is measured of an edited model.
 std::vector<std::string> make_compared_figures() {
-  std::vector<std::string> names{"efficacy",  "specificity", "coherence",    "harmonic_all",
-                                 "relearned", "own_left",    "similar_left", "general_left"};
+  std::vector<std::string> names{"efficacy", "specificity", "coherence",    "harmonic_all",
+                                 relearned,  "own_left",    "similar_left", "general_left"};
   for (const auto& name : evaluation::figure_names())
     if (!name.starts_with("base_") && std::ranges::find(names, name) == names.end())
       names.push_back(name);
@@ -42,18 +51,13 @@ std::vector<std::string> make_compared_figures() {
 
 // Whether the figure is of questions that all concepts share, in whole or in part.
 bool has_shared_items(const std::string& figure) {
-  const auto has = [&](const char* part) { return figure.find(part) != std::string::npos; };
-  return has("general") || has("coherence") || has("specificity") || has("harmonic");
+  return has_any(figure, {"general", "coherence", "specificity", "harmonic"});
 }
 
 // Whether it is of such questions alone: then it is one figure of the run, not one of each concept.
 bool is_of_the_run(const std::string& figure) {
   return figure.starts_with("general_") || figure == "coherence";
 }
-
-constexpr const char* relearned = "relearned";
-// Resamples of fewer items say nothing about others like them.
-constexpr std::int64_t fewest_items = 5;
 
 json to_json(const Estimate& e) {
   return {number(e.value), number(e.interval.low), number(e.interval.high)};
