@@ -26,28 +26,34 @@ struct JudgedBank {
 class Judged {
  public:
   Judged(const JudgeInputs& inputs, std::span<const Verdict> verdicts, const Measurements& joint)
-      : inputs_(inputs), joint_(joint) {
+      : inputs_(inputs),
+        joint_(joint),
+        pieces_(make_pieces(inputs.probes)),
+        banks_(inputs.probes, *inputs.baseline) {
     for (const auto& verdict : verdicts) verdicts_[verdict.probe].push_back(&verdict);
   }
 
-  // Of a concept; of the shared probes where c is the number of concepts.
-  JudgedBank bank(std::int64_t c) const {
-    const auto at = static_cast<std::size_t>(c);
-    const auto& offsets = inputs_.probes.offsets;
-    const cluster::Range ids{offsets[at], offsets[at + 1]};
-    const auto probes =
-        c < inputs_.probes.concepts ? inputs_.probes.of_concept(c) : inputs_.probes.shared();
-    JudgedBank judged;
-    judged.bank.add(probes, inputs_.baseline->read(ids));
-    const auto said = joint_.read(ids);
-    for (const auto place : judged.bank.places)
-      judged.joint.push_back(said[static_cast<std::size_t>(place)]);
-    for (std::size_t i = 0; i < judged.joint.size(); ++i)
-      put_in(judged.bank.probes[i], judged.bank.base[i], judged.joint[i]);
-    return judged;
+  JudgedBank of_concept(std::int64_t c) {
+    const auto& piece = pieces_[static_cast<std::size_t>(c)];
+    return judged(banks_.of(piece), piece.ids);
+  }
+  JudgedBank shared() {
+    const auto& probes = inputs_.probes;
+    return judged(banks_.shared(), {probes.offsets[static_cast<std::size_t>(probes.concepts)],
+                                    probes.offsets.back()});
   }
 
  private:
+  JudgedBank judged(Bank bank, cluster::Range ids) const {
+    JudgedBank out{std::move(bank), {}};
+    const auto said = joint_.read(ids);
+    for (const auto place : out.bank.places)
+      out.joint.push_back(said[static_cast<std::size_t>(place)]);
+    for (std::size_t i = 0; i < out.joint.size(); ++i)
+      put_in(out.bank.probes[i], out.bank.base[i], out.joint[i]);
+    return out;
+  }
+
   void put_in(const Probe& probe, Measurement& base, Measurement& joint) const {
     const auto found = verdicts_.find(probe.id);
     if (found == verdicts_.end()) return;
@@ -61,6 +67,8 @@ class Judged {
 
   const JudgeInputs& inputs_;
   const Measurements& joint_;
+  std::vector<Piece> pieces_;
+  Banks banks_;
   std::map<std::int64_t, std::vector<const Verdict*>> verdicts_;  // by probe
 };
 
@@ -91,21 +99,21 @@ JudgedScores judged_scores(const JudgeInputs& inputs, const Options& options,
   JudgedScores scores;
   std::optional<ConceptMean> mean;
   cluster::agree(world, [&] {
-    const Judged judged(inputs, verdicts, joint);
+    Judged judged(inputs, verdicts, joint);
     auto rules = rules_of(options);
     rules.judged = true;
     const auto failed = which_failed(context);
     const auto places = counted(inputs.edited, failed);
     const auto total = std::ranges::count_if(places, [](std::int64_t p) { return p >= 0; });
     mean.emplace(total, options.resamples, "joint");
-    const auto shared = judged.bank(inputs.probes.concepts);
+    const auto shared = judged.shared();
     const auto mine = cluster::rows_of(inputs.probes.concepts, world.size(), world.rank());
     for (auto c = mine.begin; c < mine.end; ++c) {
       if (failed[static_cast<std::size_t>(c)]) {
         scores.local.emplace_back();
         continue;
       }
-      const auto own = judged.bank(c);
+      const auto own = judged.of_concept(c);
       const auto sample = sample_of(own.bank, own.joint, shared.bank, shared.joint, rules,
                                     "joint/" + inputs.probes.hash(c));
       scores.local.push_back(sample.scores(options.resamples));
