@@ -140,20 +140,15 @@ std::int64_t MemoryEstimate::total(int ranks_on_node) const {
 }
 
 // With P parameters, L layers, V tokens in the vocabulary, T tokens of a batch, S of a training
-// step, n rows and K features of width d:
+// step:
 //   weights        4 P
 //   activations    4 (T layer + scores(T) + cache(T) + a slice of logits): layers reuse memory
 //   training       4 (4 P + L (S layer + scores(S)) + 3 S V): weights, gradients and two moments;
 //                  every layer's activations wait for the backward pass; logits, their
 //                  log-probabilities and gradients
-//   factorisation  4 (2 n d + n K + 3 d K + 4 K^2): A and its source, G before winner-take-all,
-//                  F, A G and F~, the K x K systems
 MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t batch_tokens,
-                               std::int64_t train_tokens, std::int64_t dictionary_rows,
-                               std::int64_t dictionary_rank) {
+                               std::int64_t train_tokens) {
   const auto batch = static_cast<double>(batch_tokens), step = static_cast<double>(train_tokens);
-  const auto n = static_cast<double>(dictionary_rows), k = static_cast<double>(dictionary_rank);
-  const auto d = static_cast<double>(config.width);
   const double count = parameters(config), layer = layer_floats(config);
 
   MemoryEstimate estimate;
@@ -167,7 +162,6 @@ MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t batch_tok
     const double logits = 3 * step * static_cast<double>(config.vocab);
     estimate.training = to_bytes(float_bytes * (4 * count + layers + logits));
   }
-  estimate.factorisation = to_bytes(float_bytes * (2 * n * d + n * k + 3 * d * k + 4 * k * k));
   return estimate;
 }
 

@@ -20,11 +20,10 @@ struct MemoryEstimate {
   std::int64_t total(int ranks_on_node) const;
 };
 
-// batch_tokens: tokens of a forward batch; train_tokens: of a training step (0: no training);
-// dictionary: embedding rows and features. Upper bounds, computed from the configuration alone.
+// batch_tokens: tokens of a forward batch; train_tokens: of a training step (0: no training).
+// Upper bounds, computed from the configuration alone; factorisation is left 0.
 MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t batch_tokens,
-                               std::int64_t train_tokens, std::int64_t dictionary_rows,
-                               std::int64_t dictionary_rank);
+                               std::int64_t train_tokens);
 
 // What this process may still use: the lesser of the node's available memory and the cgroup limits
 // (v1, v2), its reclaimable file cache counted as free. `root`: where /proc and /sys are looked

@@ -231,7 +231,7 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
 
 void check_model_memory(cluster::Session& session, const model::ModelConfig& config) {
   cluster::agree(session.world(), [&] {
-    const auto estimate = model::estimate_memory(config, model::BatchOptions{}.max_tokens, 0, 0, 0);
+    const auto estimate = model::estimate_memory(config, model::BatchOptions{}.max_tokens, 0);
     model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
   });
 }

@@ -66,8 +66,7 @@ model::MemoryEstimate memory_needs(const Configuration& configuration,
       std::max(configuration.evaluation.batch_tokens,
                activations.fits > 0 ? configuration.activations.batch_tokens : std::int64_t{0});
   auto estimate =
-      model::estimate_memory(model, batch_tokens, relearning.enabled ? relearning.max_length : 0,
-                             dictionary_rows, configuration.dictionary.rank);
+      model::estimate_memory(model, batch_tokens, relearning.enabled ? relearning.max_length : 0);
   // Of a joint dictionary, the tokens of all concepts at most; C of the neutral tokens is shared.
   const bool is_joint = configuration.dictionary.scope != "concept";
   const auto all = configuration.dictionary.scope == "vocabulary"
@@ -84,8 +83,7 @@ model::MemoryEstimate memory_needs(const Configuration& configuration,
         std::max(estimate.factorisation,
                  estimate.activations + static_cast<std::int64_t>(activations.bytes));
   if (judge != nullptr) {
-    const auto asked =
-        model::estimate_memory(*judge, batch_tokens, 0, 0, configuration.dictionary.rank);
+    const auto asked = model::estimate_memory(*judge, batch_tokens, 0);
     estimate.weights += asked.weights;
     estimate.activations = std::max(estimate.activations, asked.activations);
   }

@@ -17,6 +17,10 @@ double mean_of(double sum, double count) { return count == 0 ? nan : sum / count
 
 }  // namespace
 
+CountedConcepts::CountedConcepts(const std::vector<bool>& counts) {
+  for (const bool one : counts) places.push_back(one ? total++ : -1);
+}
+
 void ConceptMean::Sums::add(std::size_t at, double value) {
   if (std::isnan(value)) return;
   sum[at] += value;

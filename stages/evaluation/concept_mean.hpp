@@ -11,6 +11,13 @@
 
 namespace quench::evaluation {
 
+// Which concepts a mean is over.
+struct CountedConcepts {
+  explicit CountedConcepts(const std::vector<bool>& counts);  // of each concept: whether it counts
+  std::vector<std::int64_t> places;  // among those that count, in order; -1: does not
+  std::int64_t total = 0;
+};
+
 // The mean of every figure over concepts, with intervals by hierarchical bootstrap: concepts are
 // drawn with replacement, then the items of each drawn one. Each rank adds its own concepts.
 class ConceptMean {

@@ -94,19 +94,16 @@ class Run {
     return said;
   }
 
-  // The concepts that count, by their place among them; -1: not counted. The same on all ranks.
-  std::vector<std::int64_t> counted(const cluster::TaskResults& results) const {
+  // The same on all ranks.
+  CountedConcepts counted(const cluster::TaskResults& results) const {
     bool shared = true;
     for (auto p = inputs_.probes.concepts; p < std::ssize(pieces_); ++p)
       shared = shared && results.failure(joint_task(p)).empty();
-    std::vector<std::int64_t> places;
-    std::int64_t next = 0;
-    for (std::int64_t c = 0; c < inputs_.probes.concepts; ++c) {
-      const bool counts = shared && inputs_.edited[static_cast<std::size_t>(c)] &&
-                          results.failure(joint_task(c)).empty();
-      places.push_back(counts ? next++ : -1);
-    }
-    return places;
+    std::vector<bool> counts;
+    for (std::int64_t c = 0; c < inputs_.probes.concepts; ++c)
+      counts.push_back(shared && inputs_.edited[static_cast<std::size_t>(c)] &&
+                       results.failure(joint_task(c)).empty());
+    return CountedConcepts(counts);
   }
 
   void add_concept(const cluster::TaskResults& results, std::int64_t c, const Bank& bank,
@@ -122,7 +119,7 @@ class Run {
   std::vector<Piece> pieces_;
   Banks banks_;
   std::optional<std::vector<Measurement>> shared_joint_;
-  std::vector<std::int64_t> counted_;
+  std::vector<std::int64_t> places_;
   std::optional<ConceptMean> mean_alone_, mean_joint_;
 };
 
@@ -137,7 +134,7 @@ void append_all(const Bank& bank, std::span<const Measurement> said, std::int64_
 
 void Run::add_concept(const cluster::TaskResults& results, std::int64_t c, const Bank& bank,
                       const std::optional<std::vector<Measurement>>& joint, LocalRows& rows) {
-  const auto place = counted_[static_cast<std::size_t>(c)];
+  const auto place = places_[static_cast<std::size_t>(c)];
   const auto summarised = [&](const auto& own, const auto& shared, const char* purpose,
                               std::optional<ConceptMean>& mean) {
     const auto sample =
@@ -202,8 +199,9 @@ void Run::write_curve(cluster::StoreWriter& store, const Curve& curve) {
 
 void Run::write(const cluster::TaskResults& results, const Curve& curve) {
   auto& world = context_.world();
-  counted_ = counted(results);
-  const auto total = std::ranges::count_if(counted_, [](std::int64_t p) { return p >= 0; });
+  const auto means_over = counted(results);
+  places_ = means_over.places;
+  const auto total = means_over.total;
   mean_alone_.emplace(total, options_.resamples, "alone");
   mean_joint_.emplace(total, options_.resamples, "joint");
   const auto rows = make_rows(results);
@@ -223,7 +221,7 @@ void Run::write(const cluster::TaskResults& results, const Curve& curve) {
   write_measurements(store, "alone/measurements", rows.alone_said);
   write_measurements(store, "joint/measurements", rows.joint_said);
   write_curve(store, curve);
-  store.attribute("/", "counted_concepts", static_cast<std::int64_t>(total));
+  store.attribute("/", "counted_concepts", total);
   store.attribute("/", "objective", options_.objective);
   store.attribute("/", "form", options_.form);
   store.attribute("/", "failures", results.failures() + curve.failures);

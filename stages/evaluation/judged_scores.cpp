@@ -1,6 +1,5 @@
 #include "stages/evaluation/judged_scores.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -80,14 +79,10 @@ std::vector<bool> which_failed(cluster::Context& context) {
   return failed;
 }
 
-// The concepts that the mean is over, by their place among them; -1: not.
-std::vector<std::int64_t> counted(const std::vector<bool>& edited,
-                                  const std::vector<bool>& failed) {
-  std::vector<std::int64_t> places;
-  std::int64_t next = 0;
-  for (std::size_t c = 0; c < failed.size(); ++c)
-    places.push_back(edited[c] && !failed[c] ? next++ : -1);
-  return places;
+CountedConcepts counted(const std::vector<bool>& edited, const std::vector<bool>& failed) {
+  std::vector<bool> counts;
+  for (std::size_t c = 0; c < failed.size(); ++c) counts.push_back(edited[c] && !failed[c]);
+  return CountedConcepts(counts);
 }
 
 }  // namespace
@@ -103,9 +98,8 @@ JudgedScores judged_scores(const JudgeInputs& inputs, const Options& options,
     auto rules = rules_of(options);
     rules.judged = true;
     const auto failed = which_failed(context);
-    const auto places = counted(inputs.edited, failed);
-    const auto total = std::ranges::count_if(places, [](std::int64_t p) { return p >= 0; });
-    mean.emplace(total, options.resamples, "joint");
+    const auto means_over = counted(inputs.edited, failed);
+    mean.emplace(means_over.total, options.resamples, "joint");
     const auto shared = judged.shared();
     const auto mine = cluster::rows_of(inputs.probes.concepts, world.size(), world.rank());
     for (auto c = mine.begin; c < mine.end; ++c) {
@@ -117,7 +111,7 @@ JudgedScores judged_scores(const JudgeInputs& inputs, const Options& options,
       const auto sample = sample_of(own.bank, own.joint, shared.bank, shared.joint, rules,
                                     "joint/" + inputs.probes.hash(c));
       scores.local.push_back(sample.scores(options.resamples));
-      const auto place = places[static_cast<std::size_t>(c)];
+      const auto place = means_over.places[static_cast<std::size_t>(c)];
       if (place >= 0) mean->add(place, sample, scores.local.back());
     }
   });
