@@ -124,15 +124,18 @@ void questions(const Bench& bench, cluster::Communicator& world, ProbeKind kind,
          {"product_gflops", product_gflops()}});
 }
 
-// A concept's edit: its questions, and those of the others as general ones, with reuse and without.
-void cell(const Bench& bench, cluster::Communicator& world) {
+// An edit of the first concept: its own and its similar-domain questions, and `general` of those
+// that follow, with reuse and without.
+void cell(const Bench& bench, cluster::Communicator& world, std::size_t general) {
   std::set<std::int32_t> own, others;
   std::vector<Probe> probes;
+  std::size_t counted[] = {0, 0, 0};
   for (std::size_t p = 0; p < bench.pieces(); ++p)
     for (const auto& probe : bench.piece(p)) {
-      if (probe.kind != ProbeKind::choice) continue;
-      (p == 0 && probe.subset == Subset::own ? own : others)
-          .insert(probe.context.begin(), probe.context.end());
+      const int group = p > 0 ? 2 : probe.subset == Subset::own ? 0 : 1;
+      if (probe.kind != ProbeKind::choice || (group == 2 && counted[2] == general)) continue;
+      ++counted[group];
+      (group == 0 ? own : others).insert(probe.context.begin(), probe.context.end());
       probes.push_back(probe);
     }
   std::set<std::int32_t> ids;
@@ -152,6 +155,9 @@ void cell(const Bench& bench, cluster::Communicator& world) {
   }
   print({{"case", "cell"},
          {"items", probes.size()},
+         {"own", counted[0]},
+         {"similar", counted[1]},
+         {"general", counted[2]},
          {"edited_tokens", ids.size()},
          {"computed", computed},
          {"seconds_on", on},
@@ -219,7 +225,7 @@ int run(int count, char** words) {
   auto& world = session.world();
   if (what == "letter") questions(bench, world, ProbeKind::letter, items, file);
   if (what == "choice") questions(bench, world, ProbeKind::choice, items, file);
-  if (what == "cell") cell(bench, world);
+  if (what == "cell") cell(bench, world, items);
   if (what == "generate") generation(bench, items, 100, file);
   if (what == "forward") forward(bench);
   return 0;

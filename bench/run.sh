@@ -81,8 +81,15 @@ if [ -e "$model/model.safetensors" ]; then
   for case in letter choice generate forward cell; do
     count=300
     [ $case != generate ] || count=150
-    if [ $quick = yes ]; then count=40; fi
-    measure mpirun --bind-to none -n 1 "$evaluation" $case "$model" configs/catalogs/starter $count "$scratch/$case.json"
+    catalog=configs/catalogs/starter
+    if [ $quick = yes ]; then
+      count=40
+    elif [ $case = cell ]; then
+      # 50 questions of a concept and 50 of its neighbours, and those of ten others as 1,000 general ones.
+      count=1000 catalog=$scratch/concepts
+      "$deps/tools/bin/python" tools/synthetic_catalog.py "$catalog" --concepts 11 --questions 25 --model "$model" >&2
+    fi
+    measure mpirun --bind-to none -n 1 "$evaluation" $case "$model" "$catalog" $count "$scratch/$case.json"
     if [ -x "$python" ] && [ $case != cell ]; then
       measure "$python" bench/evaluation_reference.py $case "$model" "$scratch/$case.json"
     fi
