@@ -53,8 +53,9 @@ struct FreeOnDevice {
 
 class NcclCommunicator final : public DeviceCommunicator {
  public:
-  NcclCommunicator(std::shared_ptr<Communicator> host, Device device, DeviceStream stream)
-      : host_(std::move(host)), device_(std::move(device)), stream_(stream) {
+  NcclCommunicator(std::shared_ptr<Communicator> host, Device device, DeviceStream stream,
+                   Watchdog* watchdog)
+      : host_(std::move(host)), device_(std::move(device)), stream_(stream), watchdog_(watchdog) {
     agree(*host_, [&] {
       if (!device_.is_cuda()) throw InternalError("NCCL needs a CUDA device, not the CPU");
       make_current(device_);
@@ -150,6 +151,7 @@ class NcclCommunicator final : public DeviceCommunicator {
 
   // Polls, because a collective whose partner has died never ends by itself: NCCL reports it here.
   void wait() override {
+    const Watchdog::Scope watched(watchdog_, "a collective of NCCL");
     for (;;) {
       const auto state = cudaStreamQuery(stream_);
       if (state != cudaErrorNotReady) {
@@ -168,6 +170,7 @@ class NcclCommunicator final : public DeviceCommunicator {
       if (rank() == 0) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
     });
     host_->broadcast({&id, sizeof id, DType::u8}, 0);
+    const Watchdog::Scope watched(watchdog_, "ncclCommInitRank");
     check(ncclCommInitRank(&comm_, size(), id, rank()), "ncclCommInitRank");
   }
 
@@ -226,12 +229,13 @@ class NcclCommunicator final : public DeviceCommunicator {
   }
 
   std::unique_ptr<Communicator> over(std::shared_ptr<Communicator> host) const {
-    return std::make_unique<NcclCommunicator>(std::move(host), device_, stream_);
+    return std::make_unique<NcclCommunicator>(std::move(host), device_, stream_, watchdog_);
   }
 
   std::shared_ptr<Communicator> host_;
   Device device_;
   DeviceStream stream_;
+  Watchdog* watchdog_;
   std::unique_ptr<void, FreeOnDevice> cell_;  // what a barrier reduces
   ncclComm_t comm_ = nullptr;
   Unwinding unwinding_;
@@ -240,9 +244,10 @@ class NcclCommunicator final : public DeviceCommunicator {
 }  // namespace
 
 std::unique_ptr<DeviceCommunicator> make_nccl_communicator(Communicator& host, const Device& device,
-                                                           DeviceStream stream) {
+                                                           DeviceStream stream,
+                                                           Watchdog* watchdog) {
   const std::shared_ptr<Communicator> not_owned(std::shared_ptr<void>(), &host);
-  return std::make_unique<NcclCommunicator>(not_owned, device, stream);
+  return std::make_unique<NcclCommunicator>(not_owned, device, stream, watchdog);
 }
 
 }  // namespace quench::cluster

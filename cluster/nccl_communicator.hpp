@@ -4,6 +4,7 @@
 
 #include "cluster/communicator.hpp"
 #include "cluster/device.hpp"
+#include "cluster/watchdog.hpp"
 
 namespace quench::cluster {
 
@@ -23,8 +24,10 @@ class DeviceCommunicator : public Communicator {
 // stream waited for first, so that a rank never has calls of MPI and NCCL in flight together; the
 // caller must wait() likewise before using `host` itself. Throws ClusterError on all ranks when a
 // device cannot be used or two ranks share one, ConfigError in a build without CUDA. A failed
-// collective aborts the communicator; all later calls throw ClusterError.
+// collective aborts the communicator; all later calls throw ClusterError. `watchdog` (may be null)
+// watches wait() and the connecting.
 std::unique_ptr<DeviceCommunicator> make_nccl_communicator(Communicator& host, const Device& device,
-                                                           DeviceStream stream = nullptr);
+                                                           DeviceStream stream = nullptr,
+                                                           Watchdog* watchdog = nullptr);
 
 }  // namespace quench::cluster

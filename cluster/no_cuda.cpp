@@ -21,7 +21,7 @@ bool built_with_cuda() { return false; }
 std::vector<std::string> device_library_versions() { return {}; }
 
 std::unique_ptr<DeviceCommunicator> make_nccl_communicator(Communicator&, const Device&,
-                                                           DeviceStream) {
+                                                           DeviceStream, Watchdog*) {
   throw ConfigError(problem);
 }
 

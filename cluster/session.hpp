@@ -54,7 +54,7 @@ class Session {
   // must not use up the job's allocation. Waiting for others at work does not count
   // (Watchdog::Pause).
   void time_collectives(Timers& timers, double patience = 0);
-  Watchdog* watchdog() { return watchdog_.get(); }  // null: none
+  Watchdog* watchdog() const { return watchdog_.get(); }  // null: none
 
   // Ends the job on every rank with this code; for errors that the others cannot know of.
   [[noreturn]] static void abort(int code);

@@ -67,10 +67,11 @@ std::unique_ptr<Alternation> make_direct_alternation(const Shard& shard, Form fo
 std::unique_ptr<Alternation> make_gram_alternation(const Shard& shard, const Options& options);
 
 // In the space of the embedding, all of it on a device, without holding n x K numbers. float32
-// products without TF32, float64 sums and systems. Collective over the group of `place`; iterate()
-// may throw c10::Error: the device fails, or has too little memory.
+// products without TF32, float64 sums and systems. Collective over the group, whose ranks `place`
+// joins; iterate() may throw c10::Error: the device fails, or has too little memory.
 std::unique_ptr<Alternation> make_device_alternation(const Shard& shard, const Options& options,
-                                                     const DevicePlace& place);
+                                                     const DevicePlace& place,
+                                                     cluster::Communicator& group);
 // Bytes on the device of the rank that has the most rows.
 double device_alternation_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank,
                                 std::int64_t kept);

@@ -78,7 +78,8 @@ struct Sums {
 // The rows, F, A G and G stay on the device; the host reads four numbers an iteration.
 class DeviceAlternation final : public Alternation {
  public:
-  DeviceAlternation(const Shard& shard, const Options& options, const DevicePlace& place);
+  DeviceAlternation(const Shard& shard, const Options& options, const DevicePlace& place,
+                    cluster::Communicator& group);
 
   void start(const InitialRows& initial) override;
   void resume(const FitState& state) override;
@@ -99,6 +100,7 @@ class DeviceAlternation final : public Alternation {
 
   const Shard& shard_;
   const DevicePlace& place_;
+  cluster::Communicator& group_;  // of hosts
   std::int64_t rank_;
   double square_norm_ = 0;  // of all ranks
   at::Tensor rows_;         // A^T, stored units, [count, d] float32
@@ -116,16 +118,20 @@ struct DeviceAlternation::Solved {
 };
 
 DeviceAlternation::DeviceAlternation(const Shard& shard, const Options& options,
-                                     const DevicePlace& place)
+                                     const DevicePlace& place, cluster::Communicator& group)
     : Alternation(options.ridge, kept_per_feature(shard.count, options.density)),
       shard_(shard),
       place_(place),
+      group_(group),
       rank_(options.rank) {
   if (place.device.is_cuda()) at::globalContext().setAllowTF32CuBLAS(false);
   const auto on_device = at::TensorOptions(place.device);
-  rows_ = at::empty({shard.rows.count(), shard.rows.width()}, on_device.dtype(at::kFloat));
+  cluster::agree(group, [&] {  // the device may have too little memory
+    rows_ = at::empty({shard.rows.count(), shard.rows.width()}, on_device.dtype(at::kFloat));
+  });
   auto square_norm = at::full({1}, shard.rows.square_norm(), on_device.dtype(at::kDouble));
   sum_over_ranks(square_norm, place.comm);
+  if (place.wait) place.wait();
   square_norm_ = square_norm.item<double>();
   constexpr std::int64_t panel_numbers = std::int64_t{1} << 24;
   for_each_panel(shard.rows, panel_numbers / shard.rows.width(),
@@ -140,12 +146,15 @@ void DeviceAlternation::start(const InitialRows& initial) {
   constexpr std::int64_t panel_numbers = std::int64_t{1} << 24;
   Sums sums(rank_, rows_.size(1), place_.device);
   const auto most = std::max<std::int64_t>(1, panel_numbers / std::max(rank_, rows_.size(1)));
-  for (std::int64_t first = 0; first < rows_.size(0); first += most) {
-    const auto panel = rows_.slice(0, first, std::min(first + most, rows_.size(0)));
-    const auto g = initial(shard_.first + first, panel.size(0)).to(place_.device, at::kDouble);
-    sums.product.add_(at::mm(g.t(), panel.to(at::kDouble)), shard_.rows.scale());
-    sums.gram.add_(at::mm(g.t(), g));
-  }
+  // A G_0 of a file may be refused.
+  cluster::agree(group_, [&] {
+    for (std::int64_t first = 0; first < rows_.size(0); first += most) {
+      const auto panel = rows_.slice(0, first, std::min(first + most, rows_.size(0)));
+      const auto g = initial(shard_.first + first, panel.size(0)).to(place_.device, at::kDouble);
+      sums.product.add_(at::mm(g.t(), panel.to(at::kDouble)), shard_.rows.scale());
+      sums.gram.add_(at::mm(g.t(), g));
+    }
+  });
   sum_over_ranks(sums.all, place_.comm);
   sums_ = std::move(sums);
   laps.lap(seconds_.start);
@@ -280,8 +289,9 @@ double device_alternation_bytes(std::int64_t rows, std::int64_t width, std::int6
 }
 
 std::unique_ptr<Alternation> make_device_alternation(const Shard& shard, const Options& options,
-                                                     const DevicePlace& place) {
-  return std::make_unique<DeviceAlternation>(shard, options, place);
+                                                     const DevicePlace& place,
+                                                     cluster::Communicator& group) {
+  return std::make_unique<DeviceAlternation>(shard, options, place, group);
 }
 
 }  // namespace quench::dictionary

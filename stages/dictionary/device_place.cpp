@@ -31,7 +31,7 @@ GroupDevice::GroupDevice(const cluster::Session& session, cluster::Communicator&
     return;
   }
   // libtorch's current stream of a thread that chose none is the default one, and so is NCCL's.
-  nccl_ = cluster::make_nccl_communicator(group, session.device());
+  nccl_ = cluster::make_nccl_communicator(group, session.device(), nullptr, session.watchdog());
   place_.emplace(DevicePlace{device_of(session), *nccl_, [this] { nccl_->wait(); }});
 }
 

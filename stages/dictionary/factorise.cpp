@@ -63,7 +63,8 @@ class Run {
 };
 
 std::unique_ptr<Alternation> Run::make_alternation() const {
-  if (shard_.device != nullptr) return make_device_alternation(shard_, options_, *shard_.device);
+  if (shard_.device != nullptr)
+    return make_device_alternation(shard_, options_, *shard_.device, group_);
   return form_ == Form::gram ? make_gram_alternation(shard_, options_)
                              : make_direct_alternation(shard_, form_, options_, group_);
 }

@@ -69,7 +69,16 @@ InitialRows svd_initial(const Shard& shard, const Options& options, const std::s
   });
   group.all_reduce({square.mutable_data_ptr<double>(), square.numel(), cluster::DType::f64},
                    cluster::Op::sum);
-  const auto [values, vectors] = at::linalg_eigh(square);  // ascending
+  // Processors of different kinds may round, and turn vectors, in different ways: rank 0's count.
+  auto values = at::empty({rows.width()}, at::kDouble), vectors = square;
+  cluster::agree(group, [&] {
+    if (group.rank() != 0) return;
+    const auto [ascending, columns] = at::linalg_eigh(square);
+    values.copy_(ascending);
+    vectors.copy_(columns);
+  });
+  for (const auto* result : {&values, &vectors})
+    group.broadcast({result->mutable_data_ptr<double>(), result->numel(), cluster::DType::f64}, 0);
   const auto known = std::min<std::int64_t>(
       options.rank, (values > values[-1] * 1e-10).sum().item<std::int64_t>());
   // Row i of V is stored row i times U S^-1.
