@@ -167,7 +167,8 @@ TEST(Factorise, HalvesLoseNothing) {
 }
 
 class OnProcessorOrDevice : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Factorise, OnProcessorOrDevice, ::testing::Values("auto", "device"));
+INSTANTIATE_TEST_SUITE_P(Factorise, OnProcessorOrDevice,
+                         ::testing::Values("bounded", "streamed", "device"));
 
 TEST_P(OnProcessorOrDevice, GoesOnFromASavedState) {
   const auto columns = make_columns(400, 24);
