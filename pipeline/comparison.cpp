@@ -39,6 +39,12 @@ bool by_rules(const std::string& figure) {
   return has_any(figure, {"efficacy", "specificity", "harmonic", "letter", "_left"});
 }
 
+// Whether it depends on how long generated answers are.
+bool by_answers(const std::string& figure) {
+  return has_any(figure, {"open_", "rouge_l", "answer", "repetition", "distinct_", "coherence",
+                          "harmonic_all"});
+}
+
 // The figures of the summary come first, then all else that is measured of an edited model.
 std::vector<std::string> make_compared_figures() {
   std::vector<std::string> names{"efficacy", "specificity", "coherence",    "harmonic_all",
@@ -185,6 +191,7 @@ class Comparison {
         b_(b),
         resamples_(resamples),
         same_rules_(a_.rules_text() == b_.rules_text()),
+        same_answers_(a_.answers_text() == b_.answers_text()),
         relearned_a_(a_.relearned()),
         relearned_b_(b_.relearned()) {}
 
@@ -195,6 +202,7 @@ class Comparison {
                 {"configuration", differing(in_a.at("configuration"), in_b.at("configuration"))},
                 {"inputs", differing(in_a.at("inputs"), in_b.at("inputs"))},
                 {"same_rules", same_rules_},
+                {"same_answers", same_answers_},
                 {"only_a", json::array()},
                 {"only_b", json::array()}};
     for (auto& item : out["configuration"])
@@ -272,11 +280,15 @@ class Comparison {
       if (std::isnan(a.figures[f].value) && std::isnan(b.figures[f].value)) continue;
       std::optional<Difference> d;
       const bool is_its_own = of == Of::means || !is_of_the_run(name);
-      if (is_its_own && (same_rules_ || !by_rules(name))) d = difference(f);
+      if (is_its_own && is_comparable(name)) d = difference(f);
       named[name] = side_by_side(a.figures[f], b.figures[f], d, is_paired,
                                  of == Of::means ? 1 : fewest_items);
     }
     return named;
+  }
+
+  bool is_comparable(const std::string& figure) const {
+    return (same_rules_ || !by_rules(figure)) && (same_answers_ || !by_answers(figure));
   }
 
   json unpaired(Of of, const evaluation::Scores& a, const evaluation::Scores& b) const {
@@ -329,7 +341,7 @@ class Comparison {
 
   EvaluatedRun a_, b_;
   std::int64_t resamples_;
-  bool same_rules_;
+  bool same_rules_, same_answers_;
   std::map<std::int64_t, Estimate> relearned_a_, relearned_b_;
 };
 

@@ -140,7 +140,11 @@ void print_overall(const json& all) {
   std::cout << table.text();
   if (!all["same_rules"].get<bool>())
     std::cout << "efficacy, specificity and what is left are measured differently in the two runs "
-                 "(evaluation.objective,\nform, invalid or unguarded_fraction): not compared\n";
+                 "(evaluation.objective,\nform, invalid, unguarded_fraction, letter or "
+                 "cut_response): not compared\n";
+  if (!all["same_answers"].get<bool>())
+    std::cout << "answers are of other lengths in the two runs (evaluation.open_line, open_tokens "
+                 "or instruction_tokens):\nwhat is measured of them is not compared\n";
 }
 
 std::string cell(const json& figures, const std::string& name) {

@@ -49,10 +49,14 @@ EvaluatedRun::EvaluatedRun(const SavedRun& run)
   evaluation::describe(options, table);
   run.read_options(table);
   rules_ = evaluation::rules_of(options);
-  std::vector<std::string> rules{"evaluation.objective", "evaluation.form", "evaluation.invalid",
-                                 "evaluation.unguarded_fraction"};
-  for (const auto& key : evaluation::measuring_keys()) rules.push_back(key);
-  rules_text_ = table.fingerprint(rules, {"evaluation.batch_tokens"});
+  std::vector<std::string> rules{"evaluation.objective", "evaluation.form",
+                                 "evaluation.invalid",   "evaluation.unguarded_fraction",
+                                 "evaluation.letter",    "evaluation.cut_response"};
+  const std::vector<std::string> lengths{"evaluation.open_line", "evaluation.open_tokens"};
+  if (options.form == "open") rules.insert(rules.end(), lengths.begin(), lengths.end());
+  rules_text_ = table.fingerprint(rules, {});
+  answers_text_ = table.fingerprint(
+      {"evaluation.open_line", "evaluation.open_tokens", "evaluation.instruction_tokens"}, {});
   const auto& offsets = corpus_.probe_offsets();
   shared_ = read(corpus_.shared_probes(),
                  {offsets[static_cast<std::size_t>(concepts())], offsets.back()});

@@ -27,8 +27,10 @@ class EvaluatedRun {
   std::int64_t tokens(std::int64_t c) const;
   evaluation::Scores scores(std::int64_t c) const;  // of the joint model
   evaluation::Scores mean() const;                  // over the concepts of status ok
-  // The options that decide how figures are made of answers, as one text.
+  // The options that decide what efficacy and specificity are made of, as one text.
   const std::string& rules_text() const { return rules_text_; }
+  // Those that decide how long generated answers are.
+  const std::string& answers_text() const { return answers_text_; }
 
   // The test items of a concept and the general ones as a sample; `purpose` keys the random
   // numbers.
@@ -56,7 +58,7 @@ class EvaluatedRun {
   evaluation::Measurements base_, joint_;
   std::vector<std::string> status_;
   evaluation::Rules rules_;
-  std::string rules_text_;
+  std::string rules_text_, answers_text_;
   Said shared_;
 };
 

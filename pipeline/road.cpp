@@ -17,9 +17,11 @@ namespace quench::pipeline {
 
 namespace {
 
-// What stands before the model's answer in its chat template (methods 7.1).
-std::string cut_mark(const model::ModelConfig& config) {
-  return config.architecture == model::Architecture::llama ? "assistant\n\n" : "model\n";
+// What stands before the model's answer in its chat template (methods 7.1); empty: plain prompts.
+std::string cut_mark(const ModelDirectory& model, const corpus::Options& options) {
+  if (options.prompt_style == "plain" || !model.chat) return "";
+  const auto family = model.chat->family();
+  return family == "gemma" ? "model\n" : family == "llama3" ? "assistant\n\n" : "assistant\n";
 }
 
 }  // namespace
@@ -200,7 +202,8 @@ evaluation::ProbeSource Road::probe_source() const {
 
 void Road::measure_baseline() {
   meter_.emplace(model_->base, inputs_.model.tokenizer,
-                 evaluation::measure_options(configuration_.evaluation, cut_mark(model_->config)),
+                 evaluation::measure_options(configuration_.evaluation,
+                                             cut_mark(inputs_.model, configuration_.corpus)),
                  &context_.timers);
   stage("baseline", "baseline.h5", evaluation::schema, hashes_.baseline, [&] {
     evaluation::run_baseline({.probes = probe_source(),

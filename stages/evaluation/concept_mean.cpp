@@ -49,7 +49,8 @@ void ConceptMean::add(std::int64_t place, std::span<const double> figures,
     for (std::int64_t again = 0; again < times; ++again) {
       const auto row = resampled(b, again);
       for (std::size_t f = 0; f < figures.size(); ++f)
-        resampled_.add(static_cast<std::size_t>(b) * figures.size() + f, row[f]);
+        if (!std::isnan(figures[f]))  // what the mean leaves out, its resamples do
+          resampled_.add(static_cast<std::size_t>(b) * figures.size() + f, row[f]);
     }
   }
 }

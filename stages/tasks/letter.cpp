@@ -88,7 +88,7 @@ class Letter : public Task {
   Measurement of_answer(const Probe& probe, Tokens answer, const model::ContinuationScore&,
                         const Asking& asking) const override {
     std::string text = asking.tokenizer->decode(answer);
-    if (asking.cut_response) {
+    if (asking.cut_response && !asking.cut_mark.empty()) {
       Tokens all = probe.context;
       all.insert(all.end(), answer.begin(), answer.end());
       text = behind_mark(asking.tokenizer->decode(all), asking.cut_mark);

@@ -30,11 +30,12 @@ struct Making {
 // How a model is asked.
 struct Asking {
   const model::Tokenizer* tokenizer = nullptr;
-  bool letter_generated = false;     // letters by generation (methods 7.1), not by likelihood
-  bool cut_response = false;         // the reference's way to find the answer in the text
-  std::string cut_mark = "model\n";  // of cut_response: what the answer begins behind
-  bool open_line = true;             // an open answer ends with its line
-  std::int64_t open_tokens = 24;     // longest answers, in tokens
+  bool letter_generated = false;  // letters by generation (methods 7.1), not by likelihood
+  bool cut_response = false;      // the reference's way to find the answer in the text
+  std::string cut_mark =
+      "model\n";          // of cut_response: what the answer begins behind; empty: nothing is cut
+  bool open_line = true;  // an open answer ends with its line
+  std::int64_t open_tokens = 24;  // longest answers, in tokens
   std::int64_t instruction_tokens = 64;
   std::int64_t letter_tokens = 4, general_letter_tokens = 6;
 };

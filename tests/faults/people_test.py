@@ -188,7 +188,8 @@ def test_diff_of_other_concepts_questions_and_rules(base, config, reference, nam
     records[2]["name"] = "Another"
     write_lines(catalog / "concepts.jsonl", records)
     run = tmp_path / "run"
-    done = launch.run(config, run, *SHORT, *settings(f"run.catalog={catalog}", "evaluation.objective=accuracy"))
+    done = launch.run(config, run, *SHORT, *settings(f"run.catalog={catalog}", "evaluation.objective=accuracy",
+                                                                "evaluation.instruction_tokens=3"))
     assert done.returncode == DONE, done.stderr
     told = diff(reference, run)
     assert [item["key"] for item in told["inputs"]] == ["catalog/concepts"]
@@ -201,8 +202,13 @@ def test_diff_of_other_concepts_questions_and_rules(base, config, reference, nam
     assert difference[1] == pytest.approx(difference[0] - np.hypot(b[0] - b[1], a[2] - a[0]))
     # Efficacy by margin and efficacy by accuracy are two things.
     assert not told["same_rules"] and "difference" not in same["figures"]["efficacy"]
+    # Of answers of other lengths nothing is compared, of margins everything.
+    overall = told["overall"]["figures"]
+    assert not told["same_answers"] and "difference" not in overall["coherence"]
+    assert "difference" in overall["general_margin"]
     text = call([QUENCH, "diff", reference, run]).stdout
-    for part in ("only in A: " + names[2], "only in B: Another", names[1] + " (changed)", "not compared"):
+    for part in ("only in A: " + names[2], "only in B: Another", names[1] + " (changed)", "not compared",
+                 "answers are of other lengths"):
         assert part in text
 
 

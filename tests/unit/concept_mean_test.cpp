@@ -54,6 +54,20 @@ TEST(ConceptMeans, DrawConceptsAndThenItems) {
   EXPECT_GT(width(mean_on(1, concepts_of(1, 0, 0.2))["own_left"]), 0.1);
 }
 
+TEST(ConceptMeans, AConceptWithoutTheFigureIsInNoResample) {
+  std::vector<Answers> concepts(2);
+  for (int i = 0; i < 20; ++i) {
+    concepts[0].add_choice(Subset::own, 1, 0.5F);
+    // The base model's own margin is below 0, but not in every resample.
+    concepts[1].add_choice(Subset::own, i % 2 == 0 ? 1 : -1.01F, 0);
+  }
+  const auto mean = mean_on(1, concepts)["own_left"];
+  EXPECT_EQ(mean.n, 1);
+  EXPECT_NEAR(mean.value, 0.5, 1e-6);
+  EXPECT_NEAR(mean.interval.low, 0.5, 1e-6);
+  EXPECT_NEAR(mean.interval.high, 0.5, 1e-6);
+}
+
 TEST(ConceptMeans, TheSameOnAnyNumberOfRanks) {
   auto concepts = concepts_of(5, 0.1, 0.2);
   concepts[3] = Answers();  // has none of the figures
