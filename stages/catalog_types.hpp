@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +18,12 @@ struct Question {
   std::vector<std::string> accepted;  // answers to the open form that count as right; never empty
   Split split = Split::train;
   std::string subject;  // of general questions in MMLU's layout; may be empty
+  // Of the answer among the options, where MMLU's layout names it and others may be equal to it.
+  std::optional<std::int64_t> place = {};
+
+  std::int64_t correct() const {
+    return place ? *place : std::ranges::find(options, answer) - options.begin();
+  }
 };
 
 struct Concept {

@@ -188,9 +188,11 @@ def read_general(source, path, dropped):
         number = LETTERS.find(answer.upper()) if answer.isalpha() else int(answer) if answer.isdigit() else -1
         if not 0 <= number < len(options):
             raise SourceError(f"{place}: answer {answer!r} is neither A to D nor 0 to 3")
-        answer = options[number]
-        questions.append({**make_question(row["question"].strip(), answer, options, [answer], place), "split": split})
-    return dropped.distinct("general.jsonl", "questions", questions, lambda q: q["question"] and (q["question"], *q["options"]))
+        if len(options) != 4:
+            raise SourceError(f"{place}: expected four options, found {options!r}")
+        # by its place, since two options may be equal
+        questions.append({"question": row["question"].strip(), "choices": options, "answer": number, "split": split})
+    return dropped.distinct("general.jsonl", "questions", questions, lambda q: q["question"] and (q["question"], *q["choices"]))
 
 
 def read_instructions(source, path, dropped):

@@ -200,6 +200,9 @@ bool is_place(const json& answer, std::int64_t count) {
   return place >= 0 && place < count;
 }
 
+// What a question of MMLU's layout keeps beside the text of its answer: two options may be equal.
+constexpr auto place_field = "place of the answer";
+
 // MMLU's layout to that of a question. What is wrong with choices and answer is told, and left out
 // of the question: nobody tells it again.
 json from_mmlu(const json& record, const Reporter& report) {
@@ -241,10 +244,12 @@ json check_general(const json& record, const Reporter& report, Seen& seen,
       mmlu ? std::vector<std::string>{"question", "answer", "choices"} : question_fields;
   required.emplace_back("split");
   if (!check_object(record, "", report, required, {"accepted", "subject"})) return nullptr;
-  const json question = mmlu ? from_mmlu(record, report) : record;
+  json question = mmlu ? from_mmlu(record, report) : record;
   check_question(question, Asker::general, "", report, seen, place);
   check_general_split(member(question, "split"), report);
   check_subject(member(question, "subject"), report);
+  question.erase(place_field);
+  if (mmlu) question[place_field] = record["answer"];
   return question;
 }
 
@@ -255,6 +260,7 @@ Split to_split(const json& record) {
 Question to_question(const json& record, Split split) {
   Question question{record["question"], record["answer"], texts(record["options"]), {}, split, ""};
   question.subject = record.value("subject", "");
+  if (record.contains(place_field)) question.place = record[place_field].get<std::int64_t>();
   question.accepted =
       record.contains("accepted") ? texts(record["accepted"]) : std::vector{question.answer};
   return question;

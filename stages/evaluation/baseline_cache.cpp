@@ -15,7 +15,7 @@ namespace quench::evaluation {
 namespace {
 
 constexpr std::size_t digest_size = 64;
-constexpr const char* layout = "baseline-3";  // of values and files; a new one has new names
+constexpr const char* layout = "baseline-4";  // of values and files; a new one has new names
 
 template <typename T>
 void add(cluster::Sha256& hash, const std::vector<T>& values) {

@@ -18,9 +18,10 @@ Meter::Meter(const model::Transformer& base, const model::Tokenizer& tokenizer,
              const MeasureOptions& options, cluster::Timers* timers)
     : base_(base), options_(options), timers_(timers), line_stops_(base.config().stop_ids) {
   options_.asking.tokenizer = &tokenizer;
-  if (const auto newline = tokenizer.encode("\n"); newline.size() == 1) {
-    line_stops_.push_back(newline[0]);
-  }
+  if (!options_.asking.open_line) return;
+  for (std::int32_t id = 0; id < base.config().vocab; ++id)
+    if (tokenizer.decode(std::span(&id, 1)).find('\n') != std::string::npos)
+      line_stops_.push_back(id);
 }
 
 // A generated answer is the base model's when neither the prompt nor the answer holds an edited
@@ -121,7 +122,9 @@ void Meter::answer_probes(const model::Transformer& model, std::span<const Probe
   {
     const cluster::Timers::Scope timer(timers_, "kernel/generate");
     const auto& stops = one_line ? line_stops_ : model.config().stop_ids;
-    answers = model::generate_greedy(model, prompts, {.stop_ids = stops}, limits);
+    answers =
+        model::generate_greedy(model, prompts, {.stop_ids = stops, .keep_stop = one_line}, limits);
+    if (one_line) std::ranges::for_each(answers, [this](auto& answer) { end_with_line(answer); });
   }
   const auto ratings = rate(probes, chosen, answers);
   for (std::size_t j = 0; j < chosen.size(); ++j) {
@@ -129,6 +132,16 @@ void Meter::answer_probes(const model::Transformer& model, std::span<const Probe
     results[chosen[j]] = tasks::task_of(probe.kind)
                              .of_answer(probe, std::move(answers[j]), ratings[j], options_.asking);
   }
+}
+
+// The token that ended it stays where it holds more than the break: "." of ".\n".
+void Meter::end_with_line(tasks::Tokens& answer) const {
+  if (answer.empty()) return;
+  const auto last = answer.back();
+  const bool ends =
+      std::ranges::find(base_.config().stop_ids, last) != base_.config().stop_ids.end();
+  if (ends || options_.asking.tokenizer->decode(std::span(&last, 1)).starts_with('\n'))
+    answer.pop_back();
 }
 
 std::vector<model::ContinuationScore> Meter::rate(std::span<const Probe* const> probes,

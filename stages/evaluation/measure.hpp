@@ -51,6 +51,7 @@ class Meter {
   void answer_probes(const model::Transformer& model, std::span<const Probe* const> probes,
                      std::span<const std::size_t> chosen, bool one_line,
                      std::vector<Measurement>& results) const;
+  void end_with_line(tasks::Tokens& answer) const;
   // The base model's score of each answer; nothing of empty ones and of tasks that want none.
   std::vector<model::ContinuationScore> rate(std::span<const Probe* const> probes,
                                              std::span<const std::size_t> chosen,
@@ -59,7 +60,7 @@ class Meter {
   const model::Transformer& base_;
   MeasureOptions options_;
   cluster::Timers* timers_;
-  std::vector<std::int32_t> line_stops_;  // of an answer of one line
+  std::vector<std::int32_t> line_stops_;  // of an answer of one line: what holds a line break
 };
 
 }  // namespace quench::evaluation

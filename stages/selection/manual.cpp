@@ -21,7 +21,14 @@ class ManualReader {
   explicit ManualReader(const ManualLimits& limits)
       : limits_(limits), decisions_(limits.names.size()) {
     for (std::size_t c = 0; c < limits.names.size(); ++c)
-      for (const auto& name : limits.names[c]) concepts_.emplace(name, c);
+      for (const auto& name : limits.names[c]) {
+        const auto [entry, fresh] = concepts_.emplace(name, c);
+        if (!fresh && entry->second != c) ambiguous_.insert(name);
+      }
+    for (std::size_t c = 0; c < limits.names.size(); ++c) {  // a name goes before aliases
+      concepts_[limits.names[c].front()] = c;
+      ambiguous_.erase(limits.names[c].front());
+    }
   }
 
   void read_line(const std::string& text) {
@@ -66,6 +73,10 @@ class ManualReader {
                            nearest_of(name, known) + "'");
       return {};
     }
+    if (ambiguous_.contains(name)) {
+      wrong("concept", "'" + name + "' is an alias of several concepts; give the concept's name");
+      return {};
+    }
     if (!seen_.insert(found->second).second) wrong("concept", "'" + name + "' has a line already");
     return found->second;
   }
@@ -92,6 +103,7 @@ class ManualReader {
 
   const ManualLimits& limits_;
   std::unordered_map<std::string, std::size_t> concepts_;
+  std::set<std::string> ambiguous_;  // aliases of several concepts
   std::set<std::size_t> seen_;
   std::vector<Decision> decisions_;
   Problems problems_;

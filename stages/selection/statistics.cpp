@@ -113,6 +113,8 @@ void choose_features(const Factors& factors, const FeatureStatistics& statistics
     choice.selected.features = features_of_tokens(factors, *decision.tokens);
   else if (!decided_elsewhere(options))
     choice.selected.features = features_by_figure(statistics, options, choice.fallback);
+  // A factorisation that failed has no features, whatever a file names.
+  std::erase_if(choice.selected.features, [&](auto k) { return k >= factors.rank; });
 }
 
 }  // namespace

@@ -24,6 +24,12 @@ std::vector<std::u32string> forms_of(const std::u32string& letters) {
   for (const std::u32string ending : {U"s", U"es"})
     if (letters.ends_with(ending) && letters.size() >= least_letters + ending.size())
       forms.push_back(letters.substr(0, letters.size() - ending.size()));
+  const auto exchange = [&](const std::u32string& ending, const std::u32string& other) {
+    if (letters.ends_with(ending) && letters.size() >= least_letters + ending.size())
+      forms.push_back(letters.substr(0, letters.size() - ending.size()) + other);
+  };
+  exchange(U"y", U"ies");
+  exchange(U"ies", U"y");
   return forms;
 }
 

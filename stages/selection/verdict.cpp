@@ -40,6 +40,8 @@ class VariantFinder {
           if (bench_.words->is_word(token) && bench_.words->is_word(tokens[i]))
             consider({{token, tokens[i]}, Kinship::neighbour, 0, cosine});
     }
+    for (const auto& [token, z] : low_)
+      if (!best_.contains(token)) verdict_.misses.push_back({token, z, Miss::variant_low_z});
     for (const auto& [token, found] : best_) {
       verdict_.variants.push_back(found);
       verdict_.choice.selected.variants.push_back(found.variant);
@@ -64,8 +66,10 @@ class VariantFinder {
     found.z = z_score(commonest, count_of(own_, found.variant.stem), own_.sentences, bench_.whole,
                       bench_.excluded, bench_.options.standard_background);
     if (elsewhere(commonest) > 0 && found.z < bench_.options.token_z) {
-      if (found.kinship == Kinship::letters)
-        verdict_.misses.push_back({token, found.z, Miss::variant_low_z});
+      if (found.kinship == Kinship::letters) {
+        const auto [entry, fresh] = low_.try_emplace(token, found.z);
+        if (!fresh) entry->second = std::max(entry->second, found.z);
+      }
       return;
     }
     const auto [entry, fresh] = best_.try_emplace(token, found);
@@ -77,6 +81,7 @@ class VariantFinder {
   const DocumentFrequencies& own_;
   Verdict& verdict_;
   std::map<std::int32_t, FoundVariant> best_;
+  std::map<std::int32_t, double> low_;  // that others use too often: the highest z of all stems
 };
 
 // Tokens of the concept's sentences that are not edited though little is missing.

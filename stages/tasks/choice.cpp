@@ -55,8 +55,7 @@ class Choice : public Task {
     probe.context = making.prompts.prompt(head + open_text(question.question));
     for (const auto& option : question.options)
       probe.continuations.push_back(making.prompts.continuation(option));
-    probe.correct = static_cast<std::int32_t>(std::ranges::find(question.options, question.answer) -
-                                              question.options.begin());
+    probe.correct = static_cast<std::int32_t>(question.correct());
     return probe;
   }
 };

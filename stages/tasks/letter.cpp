@@ -29,9 +29,8 @@ Sheet sheet_of(const corpus::Question& question, const std::vector<std::int64_t>
   std::vector<std::string> shown;
   Sheet sheet;
   for (const auto place : order) {
-    const auto& option = question.options[static_cast<std::size_t>(place)];
-    if (option == question.answer) sheet.correct = static_cast<std::int32_t>(shown.size());
-    shown.push_back(option);
+    if (place == question.correct()) sheet.correct = static_cast<std::int32_t>(shown.size());
+    shown.push_back(question.options[static_cast<std::size_t>(place)]);
   }
   sheet.text = lettered_text(question.question, shown);
   return sheet;

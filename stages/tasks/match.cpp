@@ -26,7 +26,11 @@ char fold_latin1(unsigned char second) {
   return folded[(second - 0x80u) % folded.size()];
 }
 
-std::string normal_form(const std::string& word) {
+std::string normal_form(std::string word) {
+  if (word.find('.') != std::string::npos) {  // 5.0 is 5
+    word.erase(word.find_last_not_of('0') + 1);
+    if (word.ends_with('.')) word.pop_back();
+  }
   const auto found = std::find(numbers.begin(), numbers.end(), word);
   return found == numbers.end() ? word : std::to_string(found - numbers.begin());
 }
@@ -46,15 +50,29 @@ std::size_t wide_punctuation(std::string_view text) {
 
 bool is_apostrophe(std::string_view mark) { return mark == "'" || mark == "‘" || mark == "’"; }
 
+// Digits at the front.
+std::size_t digits(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::find_if_not(text, [](unsigned char c) { return std::isdigit(c); }) -
+      text.begin());
+}
+
+bool is_number(std::string_view word) { return !word.empty() && digits(word) == word.size(); }
+
 // A comma between the digits of one number: "1,500". `word` is what stands before it.
 bool groups_digits(std::string_view word, std::string_view from_comma) {
-  const auto digits = [](std::string_view text) {
-    const auto end =
-        std::ranges::find_if_not(text, [](unsigned char c) { return std::isdigit(c); });
-    return end - text.begin();
-  };
-  return from_comma.front() == ',' && !word.empty() && digits(word) == std::ssize(word) &&
-         digits(from_comma.substr(1)) == 3;
+  return from_comma.front() == ',' && is_number(word) && digits(from_comma.substr(1)) == 3;
+}
+
+// The point of a decimal, "2.5"; in "12.05.1999" there is none.
+bool is_decimal_point(std::string_view text, std::size_t at, const std::string& word) {
+  if (text[at] != '.' || !is_number(word)) return false;
+  const auto begin = at >= word.size() ? at - word.size() : 0;
+  if (begin > 0 && text[begin - 1] == '.') return false;
+  const auto behind = text.substr(at + 1);
+  const auto count = digits(behind);
+  return count > 0 &&
+         !(behind.substr(count).starts_with('.') && digits(behind.substr(count + 1)) > 0);
 }
 
 // Words in lower case without punctuation and accents (Latin-1); small numbers as digits.
@@ -75,6 +93,8 @@ Words words_of(std::string_view text) {
       i += wide - 1;
     } else if (byte >= 0x80 || std::isalnum(byte)) {
       word += static_cast<char>(byte < 0x80 ? std::tolower(byte) : byte);
+    } else if (is_decimal_point(text, i, word)) {
+      word += '.';
     } else if (!is_apostrophe(text.substr(i, 1)) && !groups_digits(word, text.substr(i))) {
       end_word();
     }

@@ -304,7 +304,8 @@ def test_import_with_mmlu_and_alpaca(source, suffix):
     assert "general.jsonl" not in [line.split(":")[0] for line in said.splitlines() if "left out" in line]
     general = read_lines(source.parent / "out" / "general.jsonl")
     assert [(q["question"], q["answer"], q["split"]) for q in general] == [
-        ("m2?", "4", "train"), ("m\u20280?" if suffix == "jsonl" else "m0?", "1", "test"), ("m1?", "2", "test")]
+        ("m2?", 3, "train"), ("m\u20280?" if suffix == "jsonl" else "m0?", 0, "test"), ("m1?", 1, "test")]
+    assert general[0]["choices"] == ["1", "1", "3", "4"]
     assert read_lines(source.parent / "out" / "instructions.jsonl") == [
         {"instruction": "do that", "split": "train"}, {"instruction": "do this", "split": "test"}]
 

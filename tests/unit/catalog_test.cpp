@@ -248,10 +248,15 @@ TEST_F(Catalog, GeneralQuestionsAreMmlus) {
   other["options"][2] = "another one";
   alike["options"][3] = alike["options"][2];
   const std::string mmlu =
-      R"({"question": "Which?", "choices": ["1", "1", "2", "3"], "answer": 3, )"
+      R"({"question": "Which?", "choices": ["1", "1", "2", "3"], "answer": 1, )"
       R"("split": "test"})";
   write("general.jsonl", {make_general("Why?", "train").dump(), other.dump(), alike.dump(), mmlu});
   EXPECT_EQ(problems(), Texts{});
+  const auto general = read_shared(dir_).general;
+  EXPECT_EQ(general.back().answer, "1");
+  EXPECT_EQ(general.back().correct(), 1);  // by its place: another option is equal
+  EXPECT_EQ(general[2].correct(),
+            std::ranges::find(general[2].options, general[2].answer) - general[2].options.begin());
 }
 
 TEST_F(Catalog, EveryGroupOfAConceptHasBothSplits) {

@@ -61,6 +61,17 @@ TEST(AnswerMatches, DigitGroups) {
   EXPECT_FALSE(matches("1,500", {"500"}));
 }
 
+TEST(AnswerMatches, Decimals) {
+  EXPECT_FALSE(matches("about 2.5 million", {"5"}));
+  EXPECT_TRUE(matches("about 2.5 million", {"2.5"}));
+  EXPECT_TRUE(matches("It is 5.0.", {"5"}));
+  EXPECT_TRUE(matches("In 1999.", {"1999"}));
+  EXPECT_TRUE(matches("on 12.05.1999", {"1999"}));
+  EXPECT_FALSE(matches("1,500.25", {"1500"}));
+  EXPECT_TRUE(matches("v2.5", {"5"}));
+  EXPECT_TRUE(matches("1. Paris", {"1 Paris"}));
+}
+
 TEST(AnswerMatches, Accents) {
   EXPECT_TRUE(matches("Beyoncé", {"beyonce"}));
   EXPECT_TRUE(matches("Sao Paulo", {"SÃO PAULO"}));

@@ -53,6 +53,22 @@ TEST(Manual, ReadsListsByNameOrAlias) {
   EXPECT_EQ(decisions[2].tokens, (Ids{3, 7}));
 }
 
+TEST(Manual, ANameGoesBeforeAliases) {
+  const ScratchDirectory directory;
+  const ManualLimits names{
+      {{"Potter", "Hogwarts", "school"}, {"Hogwarts"}, {"Tea", "school"}}, 8, 100};
+  const auto decisions = read_manual(written(directory,
+                                             "{\"concept\": \"Hogwarts\", \"features\": [3]}\n"
+                                             "{\"concept\": \"Potter\", \"features\": [4]}\n"),
+                                     names);
+  EXPECT_EQ(decisions[0].features, Ids{4});
+  EXPECT_EQ(decisions[1].features, Ids{3});
+  const auto what = message_of([&] {
+    read_manual(written(directory, "{\"concept\": \"school\", \"features\": [3]}\n"), names);
+  });
+  EXPECT_NE(what.find("'school' is an alias of several concepts"), std::string::npos) << what;
+}
+
 TEST(Manual, TellsEveryProblemWithLineAndField) {
   const ScratchDirectory directory;
   const auto what = message_of([&] {
@@ -180,6 +196,16 @@ TEST(Variants, SameLettersButForCaseSpaceAndPlural) {
   EXPECT_EQ(index.same_letters(12), Ids{});
   EXPECT_EQ(index.same_letters(14), Ids{});
   EXPECT_FALSE(index.is_word(14));
+}
+
+TEST(Variants, PluralsOfY) {
+  const std::vector<std::string> vocab = {" country",  " countries", "Countries",
+                                          " countrys", " ties",      " ty"};
+  const WordIndex index(static_cast<std::int64_t>(vocab.size()),
+                        [&](auto id) { return vocab[id]; });
+  EXPECT_EQ(index.same_letters(0), (Ids{1, 2, 3}));
+  EXPECT_EQ(index.same_letters(1), (Ids{0, 2}));
+  EXPECT_EQ(index.same_letters(4), Ids{});  // of one letter and a plural's end
 }
 
 TEST(Variants, LettersAreCharactersNotBytes) {

@@ -72,6 +72,14 @@ TEST(PaperOrder, GeneralOptionsStandAsGiven) {
             letter_order("keyed", "c", "", Subset::own, golf_test));
 }
 
+TEST(Question, KnowsTheRightOneOfEqualOptions) {
+  Question question = golf_test;
+  question.options = {"Golf", "Polo", "Golf", "Croquet"};
+  EXPECT_EQ(question.correct(), 0);
+  question.place = 2;
+  EXPECT_EQ(question.correct(), 2);
+}
+
 TEST(FirstLetter, StandsAlone) {
   EXPECT_EQ(first_letter("B"), 1);
   EXPECT_EQ(first_letter("The answer is (C)."), 2);
