@@ -8,6 +8,7 @@
 
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
+#include "cluster/log.hpp"
 #include "cluster/random.hpp"
 #include "stages/activations/sparse_features.hpp"
 #include "stages/factorisation/ridge_system.hpp"
@@ -18,10 +19,15 @@ namespace {
 
 using cluster::DType;
 
+// In float64, of a few rows at a time: their copies are small.
 double sum_of_squares(const at::Tensor& activations) {
-  if (activations.numel() == 0) return 0;
-  const auto norms = at::linalg_vector_norm(activations, 2, at::IntArrayRef{1}, false, at::kDouble);
-  return norms.square().sum().item<double>();
+  constexpr std::int64_t panel = 64;
+  double sum = 0;
+  for (std::int64_t first = 0; first < activations.size(0); first += panel) {
+    const auto part = activations.slice(0, first, std::min(first + panel, activations.size(0)));
+    sum += part.to(at::kDouble).square_().sum().item<double>();
+  }
+  return sum;
 }
 
 // X X^T in float64, of float32 numbers.
@@ -159,6 +165,7 @@ class Run {
  private:
   void step();
   void save();
+  void save_on_the_way();
   void add_statistics(NeuronFeatures& features);
   std::vector<float> gather(const at::Tensor& g);
   at::Tensor own_rows(const std::vector<float>& g) const;
@@ -203,7 +210,7 @@ void Run::step() {
   }
   fit_.stop_reason = stop_.reason();
   if (!fit_.stop_reason.empty()) return;
-  if (verdict.stop || verdict.save) save();
+  if (verdict.stop || verdict.save) save_on_the_way();
   if (verdict.stop)
     throw Stopped("activations: stopped in a factorisation after iteration " +
                   std::to_string(fit_.objective.size()));
@@ -230,6 +237,14 @@ void Run::save() {
   hooks_.save({fit_.objective, alternation_.ridge().lambda(), alternation_.ridge().raises(),
                gather(alternation_.g()), gather(best_g_), best_features_});
   saved_ = std::chrono::steady_clock::now();
+}
+
+// Collective. A full disk must not end a fit that goes on, and one that stops is stopped.
+void Run::save_on_the_way() try { save(); } catch (const DataError& error) {
+  if (!error.agreed()) throw;
+  saved_ = std::chrono::steady_clock::now();
+  if (group_.rank() == 0)
+    cluster::log_warning(std::string("activations: no checkpoint this time: ") + error.what());
 }
 
 // Collective. Methods 4.2.

@@ -6,9 +6,10 @@ namespace quench::activations {
 
 NeuronFeatures keep_largest(const at::Tensor& features, std::int64_t kept,
                             const at::Tensor& scales) {
-  const auto magnitudes = features.abs();
+  const auto rows = features.contiguous();  // a solved system comes in columns
+  const auto magnitudes = rows.abs();
   const auto thresholds = std::get<0>(magnitudes.topk(kept, 1)).select(1, kept - 1).contiguous();
-  const auto* value = features.const_data_ptr<double>();
+  const auto* value = rows.const_data_ptr<double>();
   const auto* threshold = thresholds.const_data_ptr<double>();
   const auto scale = scales.contiguous();
   NeuronFeatures out;

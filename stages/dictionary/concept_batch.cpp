@@ -35,18 +35,15 @@ Shard make_shard(const Inputs& inputs, std::span<const std::int32_t> tokens,
   const auto vocab = static_cast<std::int64_t>(inputs.embedding.size()) / width;
   const auto share = cluster::rows_of(std::ssize(tokens), group.size(), group.rank());
   const auto own = tokens.subspan(share.begin, share.size());
-  std::vector<float> stored;
-  stored.reserve(own.size() * width);
-  for (const auto token : own) {
-    if (token < 0 || token >= vocab) {
+  for (const auto token : own)
+    if (token < 0 || token >= vocab)
       throw DataError("token " + std::to_string(token) + " is outside of the embedding of " +
                       std::to_string(vocab) +
                       " rows; tokenizer and weights are of different models");
-    }
-    const auto row = inputs.embedding.subspan(token * width, width);
-    stored.insert(stored.end(), row.begin(), row.end());
-  }
-  return {Rows(stored, own, width, inputs.scale), share.begin, std::ssize(tokens)};
+  const auto row = [&](std::size_t i) {
+    return inputs.embedding.subspan(static_cast<std::size_t>(own[i] * width), width);
+  };
+  return {Rows(row, own, width, inputs.scale), share.begin, std::ssize(tokens)};
 }
 
 std::int64_t batch_size(const Inputs& inputs, const Options& options, cluster::Context& context,

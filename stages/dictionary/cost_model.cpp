@@ -79,7 +79,7 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
   out.start_seconds = 2 * s.rows * s.k * (s.d + s.k) / machine.product_rate;
   // Rows of bfloat16 may have a copy in the order of the product; others are float32.
   out.resident_bytes = 4 * s.rows * s.d + 8 * (4 * s.k * s.d + 2 * s.k * s.k) + 24 * s.entries +
-                       (bounded ? 4 * s.rows * s.k : 4.0 * (1 << 23));
+                       (bounded ? 16 * s.rows * s.k : 4.0 * (1 << 23));  // values twice, places
   return out;
 }
 

@@ -192,8 +192,16 @@ Block factorise_concepts(const Inputs& inputs, const Options& options,
   std::optional<GroupDevice> device;  // of a group that shares factorisations
   if (auto& group = context.session.group(); group.size() > 1 && !tasks.empty()) {
     const auto largest = std::ranges::max_element(tasks, {}, &cluster::Task::cost)->cost;
-    device.emplace(context.session, group,
-                   device_bytes_of(static_cast<std::int64_t>(largest), inputs, options, group));
+    std::exception_ptr problem;  // of one group: the others must hear of it
+    try {
+      device.emplace(context.session, group,
+                     device_bytes_of(static_cast<std::int64_t>(largest), inputs, options, group));
+    } catch (const Error&) {
+      problem = std::current_exception();
+    }
+    cluster::agree(comm, [&] {
+      if (problem) std::rethrow_exception(problem);
+    });
   }
   const auto job_of = [&](std::int64_t c) {
     return Job{inputs,
@@ -263,7 +271,7 @@ Block factorise_jointly(const Inputs& inputs, const Options& given, const Initia
   auto options = given;
   options.form = form_of(given);
   auto tokens = joint_tokens(inputs, options, comm);
-  if (initial_file != nullptr) initial_file->require(tokens);
+  if (initial_file != nullptr) cluster::agree(comm, [&] { initial_file->require(tokens); });
   const std::string purpose = "joint";
   const auto key = key_of(inputs, purpose, tokens, fingerprint_of(given));
   const GroupDevice device(context.session, comm,
@@ -287,6 +295,9 @@ Block factorise_jointly(const Inputs& inputs, const Options& given, const Initia
       return fit_tokens(job, std::move(tokens), purpose, comm);
     } catch (Stopped& error) {
       error.mark_agreed();  // all ranks ask for it in the same iteration
+      throw;
+    } catch (DataError& error) {
+      if (job.device == nullptr) error.mark_agreed();  // processors solve the same systems
       throw;
     }
   }();

@@ -135,13 +135,23 @@ double cross_of(const at::Tensor& a, const at::Tensor& b) {
 
 // Collective. Step 6, without a residual: ||A||^2 - 2 <F, A G> + <F^T F, G^T G>.
 double DirectAlternation::objective() const {
-  double value = -2 * cross_of(own_features_, product_);
-  if (features_.size(0) > features_.size(1))
-    value += cross_of(own_features_, at::mm(gram_.to(at::kFloat), own_features_.to(at::kFloat)));
-  else if (group_.rank() == 0)  // which all have; of one rank, that all ranks go the same way
-    value += cross_of(features_gram_, gram_);
-  value = cluster::all_reduce_value(group_, value, cluster::Op::sum);
-  return std::max(0.0, square_norm_ + value);  // rounding may go below 0
+  const auto rank = features_.size(0), width = features_.size(1);
+  const double cross = -2 * cross_of(own_features_, product_);
+  const auto with = [&](at::ScalarType type) {
+    double value = cross;
+    if (rank > width)
+      value += cross_of(own_features_, at::mm(gram_.to(type), own_features_.to(type)));
+    else if (group_.rank() == 0)  // which all have; of one rank, that all ranks go the same way
+      value += cross_of(features_gram_, gram_);
+    value = cluster::all_reduce_value(group_, value, cluster::Op::sum);
+    return std::max(0.0, square_norm_ + value);  // rounding may go below 0
+  };
+  // float32 rounds by some 1e-7 of ||A||^2: good enough where that is worth its time and the
+  // objective is no small difference of large numbers.
+  constexpr std::int64_t cheap = std::int64_t{1} << 28;
+  const bool is_large = rank > width && rank * rank * width > cheap;
+  const double value = with(is_large ? at::kFloat : at::kDouble);
+  return is_large && value < 0.25 * square_norm_ ? with(at::kDouble) : value;
 }
 
 double DirectAlternation::iterate(bool stop, bool save) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 
+#include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "cluster/log.hpp"
 #include "stages/dictionary/alternation.hpp"
@@ -16,13 +17,16 @@ namespace quench::dictionary {
 
 namespace {
 
-FitShape shape_of(const Shard& shard, const Options& options, const cluster::Communicator& group) {
+// Collective: all ranks choose by the same shape, whatever rows they have.
+FitShape shape_of(const Shard& shard, const Options& options, cluster::Communicator& group) {
+  const std::int64_t own = shard.rows.count() == 0 || shard.rows.halved() ? 1 : 0;
+  const bool halved = cluster::all_reduce_value(group, own, cluster::Op::min) > 0;
   return {.rows = shard.count,
           .width = shard.rows.width(),
           .rank = options.rank,
           .kept = kept_per_feature(shard.count, options.density),
           .ranks = group.size(),
-          .product_speed = shard.rows.halved() ? HalfProduct::speed() : 1};
+          .product_speed = halved ? HalfProduct::speed() : 1};
 }
 
 // A fit on its way: the alternation, when to stop it, and the best of it.
@@ -98,16 +102,13 @@ void Run::step() {
   fit_.stop_reason = stop_.reason();
   if (hooks_.progress) hooks_.progress(std::ssize(fit_.objective), fit_.objective.back());
   if (!fit_.stop_reason.empty()) return;
-  if (alternation_->stop_requested())
-    save();
-  else if (alternation_->save_requested())
-    save_on_the_way();
+  if (alternation_->stop_requested() || alternation_->save_requested()) save_on_the_way();
   if (alternation_->stop_requested())
     throw Stopped("dictionary: stopped in a factorisation after iteration " +
                   std::to_string(fit_.objective.size()));
 }
 
-// Collective. A full disk must not end a fit that goes on.
+// Collective. A full disk must not end a fit that goes on, and one that stops is stopped.
 void Run::save_on_the_way() try { save(); } catch (const DataError& error) {
   if (!error.agreed()) throw;
   saved_ = std::chrono::steady_clock::now();

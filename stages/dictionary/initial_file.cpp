@@ -58,10 +58,16 @@ InitialRows InitialFile::rows_of(std::span<const std::int32_t> tokens) const {
     const auto place = [&](std::int32_t token) {
       return std::ranges::lower_bound(tokens_, token) - tokens_.begin();
     };
-    const auto begin = place(wanted.front());
-    const auto numbers = store_.read_rows<float>(coefficients, {begin, place(wanted.back()) + 1});
+    constexpr std::int64_t most = 4096;  // rows of the file at once
+    std::int64_t begin = 0, end = 0;
+    std::vector<float> numbers;
     float* to = out.mutable_data_ptr<float>();
     for (const auto token : wanted) {
+      if (place(token) >= end) {
+        begin = place(token);
+        end = std::min(begin + most, place(wanted.back()) + 1);
+        numbers = store_.read_rows<float>(coefficients, {begin, end});
+      }
       const auto* row = numbers.data() + (place(token) - begin) * rank_;
       if (!std::ranges::all_of(std::span(row, rank_), [](float x) { return std::isfinite(x); }))
         throw DataError(file_.string() + ": the coefficients of token " + std::to_string(token) +

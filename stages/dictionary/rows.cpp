@@ -28,28 +28,39 @@ bool are_halves(std::span<const float> values) {
 
 }  // namespace
 
-Rows::Rows(std::span<const float> stored, std::span<const std::int32_t> tokens, std::int64_t width,
-           double scale)
+Rows::Rows(const std::function<std::span<const float>(std::size_t)>& row,
+           std::span<const std::int32_t> tokens, std::int64_t width, double scale)
     : width_(width), scale_(scale) {
-  if (stored.size() != tokens.size() * static_cast<std::size_t>(width))
-    throw InternalError("Rows: not `width` numbers a token");
   norms_.reserve(tokens.size());
+  bool halved = true;
   for (std::size_t r = 0; r < tokens.size(); ++r) {
-    const auto row = stored.subspan(r * width, width);
+    const auto numbers = row(r);
     double sum = 0;
-    for (const double value : row) sum += value * value;
-    if (!std::isfinite(sum)) refuse_row(row, tokens[r]);
+    for (const double value : numbers) sum += value * value;
+    if (!std::isfinite(sum)) refuse_row(numbers, tokens[r]);
     square_norm_ += sum * scale * scale;
     norms_.push_back(static_cast<float>(std::sqrt(sum)));
+    halved = halved && are_halves(numbers);
   }
-  if (!are_halves(stored)) {
-    floats_.assign(stored.begin(), stored.end());
-    return;
+  const auto total = tokens.size() * static_cast<std::size_t>(width);
+  halved ? halves_.resize(total) : floats_.resize(total);
+  for (std::size_t r = 0; r < tokens.size(); ++r) {
+    const auto numbers = row(r);
+    const auto at = static_cast<std::ptrdiff_t>(r) * width;
+    if (halved)
+      std::ranges::transform(numbers, halves_.begin() + at, [](float value) {
+        return static_cast<kernels::Half>(std::bit_cast<std::uint32_t>(value) >> 16U);
+      });
+    else
+      std::ranges::copy(numbers, floats_.begin() + at);
   }
-  halves_.resize(stored.size());
-  std::transform(stored.begin(), stored.end(), halves_.begin(), [](float value) {
-    return static_cast<kernels::Half>(std::bit_cast<std::uint32_t>(value) >> 16U);
-  });
+}
+
+Rows::Rows(std::span<const float> stored, std::span<const std::int32_t> tokens, std::int64_t width,
+           double scale)
+    : Rows([&](std::size_t r) { return stored.subspan(r * width, width); }, tokens, width, scale) {
+  if (stored.size() != tokens.size() * static_cast<std::size_t>(width))
+    throw InternalError("Rows: not `width` numbers a token");
 }
 
 std::int64_t Rows::bytes() const {

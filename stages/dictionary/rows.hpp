@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,10 @@ class Rows {
   // stored: [tokens, width]. Throws DataError for a number that is not finite (names the token).
   Rows(std::span<const float> stored, std::span<const std::int32_t> tokens, std::int64_t width,
        double scale);
+  // The same of rows that lie anywhere: row(i) is that of tokens[i], [width]; called twice for
+  // each.
+  Rows(const std::function<std::span<const float>(std::size_t)>& row,
+       std::span<const std::int32_t> tokens, std::int64_t width, double scale);
 
   std::int64_t count() const { return static_cast<std::int64_t>(norms_.size()); }
   std::int64_t width() const { return width_; }

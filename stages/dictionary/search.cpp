@@ -30,7 +30,8 @@ class FloatSearch final : public Search {
     const auto count = std::ssize(columns);
     for (const auto k : columns) found.clear(k);
     const auto chosen = lines_of(vectors, columns);
-    const auto panel = std::max<std::int64_t>(1, tile_numbers / count);
+    const auto panel =
+        std::max<std::int64_t>(1, tile_numbers / std::max<std::int64_t>(count, rows_.width()));
     const auto tile =
         at::empty({count * std::min(panel, std::max<std::int64_t>(1, rows_.count()))}, at::kFloat);
     for_each_panel(rows_, panel, [&](const at::Tensor& part, std::int64_t first) {

@@ -132,6 +132,9 @@ const Candidates& StreamedProjection::screen(const at::Tensor& solver, const Spa
   share_ = 0;
   for (int round = 0; !columns.empty(); ++round) {
     search_->collect(vectors, columns, guess, candidates_);
+    // Where everything ties, as in a column of zeros, n candidates would stay.
+    for (const auto k : columns)
+      if (std::ssize(candidates_.rows[k]) > 8 * kept_) candidates_.keep_most(k, kept_);
     share_ += static_cast<double>(columns.size()) / static_cast<double>(candidates_.columns());
     columns = short_columns(columns);
     for (const auto k : columns) guess[k] = round == 0 ? guess[k] * 0.7F : 0;

@@ -10,6 +10,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "stages/dictionary/runs.hpp"
+#include "stages/dictionary/threshold.hpp"
 
 namespace quench::dictionary {
 
@@ -127,6 +128,24 @@ void Candidates::drop_below(std::int64_t column, float least) {
   }
   rows[column].resize(left);
   values[column].resize(left);
+}
+
+void Candidates::keep_most(std::int64_t column, std::int64_t most) {
+  auto& sizes = values[column];
+  if (std::ssize(sizes) <= most) return;
+  const float least = threshold_of(sizes.data(), std::ssize(sizes), most);
+  auto ties = most - std::ranges::count_if(sizes, [&](float x) { return std::abs(x) > least; });
+  std::size_t left = 0;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const float size = std::abs(sizes[i]);
+    if (!(size > least) && (size < least || ties-- <= 0)) continue;
+    rows[column][left] = rows[column][i];
+    sizes[left++] = sizes[i];
+  }
+  rows[column].resize(left);
+  sizes.resize(left);
+  rows[column].shrink_to_fit();
+  sizes.shrink_to_fit();
 }
 
 void compute_values(const Rows& rows, const at::Tensor& vectors,

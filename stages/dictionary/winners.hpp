@@ -19,6 +19,8 @@ struct Candidates {
   void clear(std::int64_t column);
   // Drops the column's entries of magnitude below `least`.
   void drop_below(std::int64_t column, float least);
+  // Keeps the column's `most` entries of largest magnitude, ties to the lower row.
+  void keep_most(std::int64_t column, std::int64_t most);
 };
 
 // Local. Sets values[k][i] = <row rows[k][i], vector k> of some columns; vectors: [K, d] float32.

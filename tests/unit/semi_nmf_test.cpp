@@ -191,6 +191,14 @@ TEST(SemiNmf, OneFeature) {
               reference_of(activations, options).objective, 1e-6);
 }
 
+TEST(SemiNmf, MoreFeaturesThanNeurons) {
+  const auto activations = make_activations(8, 90);
+  auto options = small_options(12, 5);
+  options.density = 0.3;
+  expect_near(fit_alone(activations, options).objective,
+              reference_of(activations, options).objective, 1e-5);
+}
+
 TEST(SemiNmf, FewerPositionsThanFeatures) {
   const auto activations = make_activations(60, 4);
   auto options = small_options(9);
