@@ -10,6 +10,7 @@
 #include "pipeline/embedding_rows.hpp"
 #include "pipeline/feature_judge.hpp"
 #include "pipeline/judge.hpp"
+#include "pipeline/saved_run.hpp"
 #include "stages/evaluation/judge.hpp"
 #include "stages/selection/general.hpp"
 
@@ -354,6 +355,7 @@ void Road::export_erased() {
                                        {"base_model", inputs_.identity.inputs}};
     model::export_model(inputs_.model.path, inputs_.model.config, inputs_.model.checkpoint,
                         joint_model(*edits_).overlay(), out, provenance.dump(2), true);
+    if (edits_->joint_factor() == 0) cluster::log_warning(no_joint_edit);
     cluster::log_info("export: " + out.string());
   });
 }

@@ -183,6 +183,7 @@ ErasedModel SavedRun::erase(const std::vector<std::string>& concepts) const {
     if (edits.strength(c) == 0) untouched.push_back(corpus.name(c) + " (" + edits.status(c) + ")");
   }
   if (!untouched.empty()) cluster::log_warning("the run has no edit of " + list_of(untouched, 10));
+  if (edits.joint_factor() == 0) cluster::log_warning(no_joint_edit);
   auto model = open_model(model_directory());
   check_unchanged(model, manifest_.at("inputs"));
   auto overlay = overlay_from_file(model, edits.joint(chosen));

@@ -17,6 +17,10 @@
 
 namespace quench::pipeline {
 
+// What is to be told of a model that a joint edit of factor 0 leaves as it was.
+inline constexpr auto no_joint_edit =
+    "no factor of the joint edit passed its gates (status gated): no row is edited";
+
 // A model with edits that are not yet in it.
 struct ErasedModel {
   ModelDirectory model;
