@@ -25,14 +25,14 @@ std::vector<Measurement> picked(const std::vector<Measurement>& all, const Bank&
 class CurveRun {
  public:
   CurveRun(const Inputs& inputs, const Options& options, cluster::Context& context,
-           const std::vector<Piece>& pieces, Banks& banks, const JointSaid& joint)
+           const std::vector<Piece>& pieces, Banks& banks, const SaidBefore& before)
       : inputs_(inputs),
         rules_(rules_of(options)),
         resamples_(options.resamples),
         context_(context),
         pieces_(pieces),
         banks_(banks),
-        joint_(joint) {
+        before_(before) {
     curve_.order = curve_order(inputs);
     curve_.erased = curve_points(std::ssize(curve_.order));
   }
@@ -50,16 +50,30 @@ class CurveRun {
     std::int64_t first = 0;
     for (const auto erased : curve_.erased) {
       const auto begin = first;
-      curve_.means.push_back(mean_of(erased, [&](std::int64_t place) {
+      const auto of_point = [&](std::int64_t place) {
         return erased == last ? of_joint(place) : of_cell(results, begin + 1 + place, place);
-      }));
+      };
+      Said shared;
+      cluster::agree(context_.world(), [&] { shared = of_point(-1); });
+      curve_.means.push_back(
+          mean_of(erased, [&](std::int64_t place) { return both(of_point(place), shared); }));
+      if (before_.alone)
+        curve_.alone.push_back(
+            mean_of(erased, [&](std::int64_t place) { return of_alone(place); }));
       first += erased == last ? 0 : erased + 1;
     }
     return curve_;
   }
 
  private:
-  using Said = std::optional<std::vector<Measurement>>;
+  // To a concept's own questions and to the shared ones.
+  struct Answers {
+    std::vector<Measurement> own, shared;
+  };
+  static std::optional<Answers> both(Said own, const Said& shared) {
+    if (!own || !shared) return std::nullopt;
+    return Answers{std::move(*own), *shared};
+  }
 
   const Piece& piece_of(std::int64_t place) const {
     return pieces_[static_cast<std::size_t>(curve_.order[static_cast<std::size_t>(place)])];
@@ -103,31 +117,41 @@ class CurveRun {
   Said of_joint(std::int64_t place) {
     if (place >= 0) {
       const auto index = curve_.order[static_cast<std::size_t>(place)];
-      const auto all = joint_(index);
+      const auto all = before_.joint(index);
       if (!all) return std::nullopt;
       return picked(*all, bank_of(place));
     }
     std::vector<Measurement> all;
     for (auto p = inputs_.probes.concepts; p < std::ssize(pieces_); ++p) {
-      const auto part = joint_(p);
+      const auto part = before_.joint(p);
       if (!part) return std::nullopt;
       all.insert(all.end(), part->begin(), part->end());
     }
     return picked(all, shared_);
   }
 
+  std::optional<Answers> of_alone(std::int64_t place) {
+    const auto index = curve_.order[static_cast<std::size_t>(place)];
+    const auto all = before_.alone(index);
+    if (!all) return std::nullopt;
+    const auto of_own = std::ssize(banks_.of(pieces_[static_cast<std::size_t>(index)]).probes);
+    const std::vector<Measurement> own(all->begin(), all->begin() + of_own);
+    const std::vector<Measurement> shared(all->begin() + of_own, all->end());
+    return Answers{picked(own, bank_of(place)), picked(shared, shared_)};
+  }
+
   // Over the first `erased` concepts, each rank for its share. Collective.
-  Scores mean_of(std::int64_t erased, const std::function<Said(std::int64_t)>& said) {
+  Scores mean_of(std::int64_t erased,
+                 const std::function<std::optional<Answers>(std::int64_t)>& said) {
     auto& world = context_.world();
     ConceptMean mean(erased, resamples_, "curve");
     cluster::agree(world, [&] {
-      const auto shared = said(-1);
       const auto mine = cluster::rows_of(erased, world.size(), world.rank());
-      for (auto place = mine.begin; place < mine.end && shared; ++place) {
+      for (auto place = mine.begin; place < mine.end; ++place) {
         const auto now = said(place);
         if (!now) continue;
         const auto c = curve_.order[static_cast<std::size_t>(place)];
-        const auto sample = sample_of(bank_of(place), *now, shared_, *shared, rules_,
+        const auto sample = sample_of(bank_of(place), now->own, shared_, now->shared, rules_,
                                       "curve/" + inputs_.probes.hash(c));
         mean.add(place, sample, sample.scores(0));
       }
@@ -141,7 +165,7 @@ class CurveRun {
   cluster::Context& context_;
   const std::vector<Piece>& pieces_;
   Banks& banks_;
-  const JointSaid& joint_;
+  const SaidBefore& before_;
   Bank shared_;
   std::vector<Cell> cells_;
   Curve curve_;
@@ -168,8 +192,8 @@ std::vector<std::int64_t> curve_points(std::int64_t concepts) {
 }
 
 Curve measure_curve(const Inputs& inputs, const Options& options, cluster::Context& context,
-                    const std::vector<Piece>& pieces, Banks& banks, const JointSaid& joint) {
-  return CurveRun(inputs, options, context, pieces, banks, joint).travel();
+                    const std::vector<Piece>& pieces, Banks& banks, const SaidBefore& before) {
+  return CurveRun(inputs, options, context, pieces, banks, before).travel();
 }
 
 }  // namespace quench::evaluation

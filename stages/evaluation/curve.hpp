@@ -14,6 +14,7 @@ struct Curve {
   std::vector<std::int64_t> order;   // edited concepts, as they are erased
   std::vector<std::int64_t> erased;  // 1, 2, 4, ..., all of them
   std::vector<Scores> means;         // of each: over the concepts erased so far
+  std::vector<Scores> alone;         // the same concepts, each erased alone; empty: not measured
   std::int64_t failures = 0;
 };
 
@@ -21,11 +22,16 @@ struct Curve {
 std::vector<std::int64_t> curve_order(const Inputs& inputs);
 std::vector<std::int64_t> curve_points(std::int64_t concepts);
 
-// What the joint model of all said to a piece's test probes; nothing where it failed.
-using JointSaid = std::function<std::optional<std::vector<Measurement>>(std::int64_t piece)>;
+// What the joint model of all said to a piece's test probes, and what a concept's model of its own
+// said to the concept's and then to the shared ones; nothing where it failed.
+using Said = std::optional<std::vector<Measurement>>;
+struct SaidBefore {
+  std::function<Said(std::int64_t piece)> joint;
+  std::function<Said(std::int64_t concept_index)> alone;  // may be null
+};
 
 // Collective over the world. The last point is taken from what the joint model said.
 Curve measure_curve(const Inputs& inputs, const Options& options, cluster::Context& context,
-                    const std::vector<Piece>& pieces, Banks& banks, const JointSaid& joint);
+                    const std::vector<Piece>& pieces, Banks& banks, const SaidBefore& before);
 
 }  // namespace quench::evaluation

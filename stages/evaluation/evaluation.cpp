@@ -33,7 +33,8 @@ class Run {
     const auto results = measure_all();
     Curve curve;
     if (options_.curve) {
-      const JointSaid said = [&](std::int64_t p) { return joint_said(results, p); };
+      SaidBefore said{[&](std::int64_t p) { return joint_said(results, p); }, {}};
+      if (options_.alone) said.alone = [&](std::int64_t c) { return alone_said(results, c); };
       curve = measure_curve(inputs_, options_, context_, pieces_, banks_, said);
     }
     write(results, curve);
@@ -77,14 +78,22 @@ class Run {
     return pack_new(inputs_.meter->measure(group, *inputs_.joint, bank.probes, bank.base));
   }
 
-  std::optional<std::vector<Measurement>> joint_said(const cluster::TaskResults& results,
-                                                     std::int64_t p) {
+  // To the concept's own probes, then to the shared ones.
+  Said alone_said(const cluster::TaskResults& results, std::int64_t c) {
+    if (!results.failure(c).empty()) return std::nullopt;
+    auto base = banks_.of(piece(c)).base;
+    const auto& shared = banks_.shared().base;
+    base.insert(base.end(), shared.begin(), shared.end());
+    return unpack_new(results.read(c), base);
+  }
+
+  Said joint_said(const cluster::TaskResults& results, std::int64_t p) {
     if (!results.failure(joint_task(p)).empty()) return std::nullopt;
     return unpack_new(results.read(joint_task(p)), banks_.of(piece(p)).base);
   }
 
   // The joint model's word on all shared probes; nothing where a chunk failed.
-  std::optional<std::vector<Measurement>> joint_of_shared(const cluster::TaskResults& results) {
+  Said joint_of_shared(const cluster::TaskResults& results) {
     std::vector<Measurement> said;
     for (auto p = inputs_.probes.concepts; p < std::ssize(pieces_); ++p) {
       auto chunk = joint_said(results, p);
@@ -107,7 +116,7 @@ class Run {
   }
 
   void add_concept(const cluster::TaskResults& results, std::int64_t c, const Bank& bank,
-                   const std::optional<std::vector<Measurement>>& joint, LocalRows& rows);
+                   const Said& joint, LocalRows& rows);
   LocalRows make_rows(const cluster::TaskResults& results);
   void write(const cluster::TaskResults& results, const Curve& curve);
   void write_curve(cluster::StoreWriter& store, const Curve& curve);
@@ -118,7 +127,7 @@ class Run {
   cluster::Context& context_;
   std::vector<Piece> pieces_;
   Banks banks_;
-  std::optional<std::vector<Measurement>> shared_joint_;
+  Said shared_joint_;
   std::vector<std::int64_t> places_;
   std::optional<ConceptMean> mean_alone_, mean_joint_;
 };
@@ -133,7 +142,7 @@ void append_all(const Bank& bank, std::span<const Measurement> said, std::int64_
 }
 
 void Run::add_concept(const cluster::TaskResults& results, std::int64_t c, const Bank& bank,
-                      const std::optional<std::vector<Measurement>>& joint, LocalRows& rows) {
+                      const Said& joint, LocalRows& rows) {
   const auto place = places_[static_cast<std::size_t>(c)];
   const auto summarised = [&](const auto& own, const auto& shared, const char* purpose,
                               std::optional<ConceptMean>& mean) {
@@ -146,11 +155,8 @@ void Run::add_concept(const cluster::TaskResults& results, std::int64_t c, const
   const auto size = piece(c).ids.size();
   Scores alone, of_joint;
   std::vector<Measurement> own;
-  if (options_.alone && results.failure(c).empty()) {
-    auto base = bank.base;
-    const auto& shared = banks_.shared().base;
-    base.insert(base.end(), shared.begin(), shared.end());
-    own = unpack_new(results.read(c), base);
+  if (auto said = options_.alone ? alone_said(results, c) : std::nullopt) {
+    own = std::move(*said);
     const std::span<const Measurement> all(own);
     alone = summarised(all.first(bank.probes.size()), all.subspan(bank.probes.size()), "alone/",
                        mean_alone_);
@@ -195,6 +201,7 @@ void Run::write_curve(cluster::StoreWriter& store, const Curve& curve) {
   store.write_rows<std::int64_t>("curve/order", at_root(curve.order), {}, {{"place"}, ""});
   store.write_rows<std::int64_t>("curve/erased", at_root(curve.erased), {}, {{"point"}, ""});
   write_scores(store, "curve/means", root ? curve.means : std::vector<Scores>{}, "point");
+  write_scores(store, "curve/alone", root ? curve.alone : std::vector<Scores>{}, "point");
 }
 
 void Run::write(const cluster::TaskResults& results, const Curve& curve) {

@@ -84,11 +84,14 @@ std::string curve_csv(const json& document) {
       "general_left",   "own_accuracy",     "own_margin",    "similar_accuracy",
       "similar_margin", "general_accuracy", "general_margin"};
   std::vector<std::string> header = {"erased"};
-  for (const auto& name : figures) add_quadruple(header, name);
+  for (const std::string which : {"", "alone_"})
+    for (const auto& name : figures) add_quadruple(header, which + name);
   Csv csv(header);
   for (const auto& point : document.value("curve", json::array())) {
     csv.add(point["erased"]);
-    for (const auto& name : figures) csv.add_estimate(point, name);
+    const auto alone = point.value("alone", json::object());
+    for (const auto* which : {&point, &alone})
+      for (const auto& name : figures) csv.add_estimate(*which, name);
     csv.end_row();
   }
   return csv.text();

@@ -336,11 +336,15 @@ class Gatherer {
 
   void add_curve(const StoreReader& store, const std::vector<std::string>& columns) {
     const auto erased = store.read<std::int64_t>("curve/erased");
-    const auto rows = store.read<double>("curve/means");
+    const auto rows = store.read<double>("curve/means"), alone = store.read<double>("curve/alone");
+    const auto point_of = [&](const std::vector<double>& all, std::size_t p) {
+      return figures(columns, std::span(all).subspan(p * columns.size(), columns.size()));
+    };
     document_["curve"] = json::array();
     for (std::size_t p = 0; p < erased.size(); ++p) {
-      auto point = figures(columns, std::span(rows).subspan(p * columns.size(), columns.size()));
+      auto point = point_of(rows, p);
       point["erased"] = erased[p];
+      if (!alone.empty()) point["alone"] = point_of(alone, p);
       document_["curve"].push_back(std::move(point));
     }
   }

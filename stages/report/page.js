@@ -313,8 +313,12 @@ function showCurve() {
   $('curve-figure').style.display = points.length > 1 ? '' : 'none';
   if (points.length < 2) return;
   const of = key => points.filter(p => p[key] && isNumber(value(p[key]))).map(p => ({x: p.erased, e: p[key]}));
+  const alone = (label, key, hue) => {
+    const known = points.filter(p => p.alone && p.alone[key] && isNumber(value(p.alone[key])));
+    return known.length ? [line(label + ', each alone', known.map(p => ({x: p.erased, y: value(p.alone[key])})), hue, {borderDash: [6, 4], pointRadius: 0})] : [];
+  };
   plot('curve-plot', {type: 'line', data: {datasets: [...banded('concept left', of('own_left'), colour.orange), ...banded('similar domain left', of('similar_left'), colour.blue),
-    ...banded('general left', of('general_left'), colour.green)]},
+    ...banded('general left', of('general_left'), colour.green), ...alone('concept', 'own_left', colour.orange), ...alone('similar domain', 'similar_left', colour.blue)]},
     options: {plugins: {legend}, scales: {y: share, x: {type: 'logarithmic', title: {display: true, text: 'concepts erased in one model'},
       ticks: {callback: x => points.some(p => p.erased === x) ? x : ''}}}}});
 }

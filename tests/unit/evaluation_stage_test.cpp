@@ -294,6 +294,14 @@ TEST_F(EvaluationStage, TheCurveEndsWithTheJointModel) {
     EXPECT_NEAR(all[name].value, mean[name].value, 1e-6) << name;
     EXPECT_NEAR(one[name].value, row(store, "alone/scores", first)[name].value, 1e-4) << name;
   }
+  // The same concepts, each erased alone.
+  const auto first_alone = row(store, "curve/alone", 0), both_alone = row(store, "curve/alone", 1);
+  const auto mean_alone = row(store, "alone/mean", 0);
+  for (const char* name : {"similar_margin", "efficacy", "specificity", "own_left"}) {
+    EXPECT_NEAR(first_alone[name].value, row(store, "alone/scores", first)[name].value, 1e-6)
+        << name;
+    EXPECT_NEAR(both_alone[name].value, mean_alone[name].value, 1e-6) << name;
+  }
   std::ranges::sort(order);
   EXPECT_EQ(order, (std::vector<std::int64_t>{0, 1}));
 }

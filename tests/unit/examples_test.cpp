@@ -168,6 +168,7 @@ class ExamplesTest : public model::TokenizerFixture {
     }
     store.write_rows<std::int64_t>("curve/erased", std::vector<std::int64_t>{});
     store.write_rows<double>("curve/means", std::vector<double>{}, {2});
+    store.write_rows<double>("curve/alone", std::vector<double>{}, {2});
     store.attribute("/", "counted_concepts", std::int64_t{2});
     store.attribute("/", "objective", std::string("margin"));
     store.attribute("/", "form", std::string("choice"));

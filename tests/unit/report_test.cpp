@@ -208,6 +208,8 @@ class Report : public ::testing::Test {
     std::vector<double> points = row;
     points.insert(points.end(), row.begin(), row.end());
     write(*s, "curve/means", points, {14});
+    for (auto& x : points) x *= 2;
+    write(*s, "curve/alone", points, {14});
     s->attribute("/", "objective", std::string("margin"));
     s->attribute("/", "form", std::string("choice"));
     s->finish();
@@ -349,6 +351,7 @@ TEST_F(Report, EverythingThatIsThere) {
   EXPECT_EQ(data["mean"]["joint"]["efficacy"], json({0.75, 0.7, 0.8, 20.0}));
   EXPECT_EQ(data["curve"][1]["erased"], 2);
   EXPECT_EQ(data["curve"][1]["own_left"], json({0.25, 0.2, 0.3, 20.0}));
+  EXPECT_EQ(data["curve"][1]["alone"]["own_left"], json({0.5, 0.4, 0.6, 40.0}));
   EXPECT_TRUE(line(text_of("curve.csv"), 2).starts_with("2,0.75,0.7,0.8,20.0,0.5,0.5,0.5,20.0,"));
   EXPECT_EQ(data["concepts"][0]["joint"]["reused"], 3.0);
   EXPECT_EQ(data["concepts"][2]["joint"]["efficacy"], json({nullptr, nullptr, nullptr, nullptr}));
