@@ -198,8 +198,7 @@ void tell_of_template(cluster::Communicator& world, const Configuration& configu
 
 }  // namespace
 
-RunInputs open_inputs(cluster::Session& session, const Configuration& configuration) {
-  auto& world = session.world();
+RunInputs read_inputs(cluster::Communicator& world, const Configuration& configuration) {
   Problems problems;
   std::optional<ModelDirectory> directory;
   corpus::SharedText shared;
@@ -223,6 +222,12 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
   open_initial(configuration, inputs, problems);
   open_selection(configuration, inputs, problems);
   cluster::agree(world, [&] { problems.throw_if_any<ConfigError>("the run cannot start:"); });
+  return inputs;
+}
+
+RunInputs open_inputs(cluster::Session& session, const Configuration& configuration) {
+  auto& world = session.world();
+  auto inputs = read_inputs(world, configuration);
   check_memory(session, configuration, inputs);
   tell_of_template(world, configuration, inputs.model);
   inputs.identity = identify(world, configuration, inputs);

@@ -24,8 +24,11 @@ struct RunInputs {
 };
 
 // Collective. Throws on all ranks, before any work, one error with every problem of model, catalog
-// and configuration; and ConfigError with both numbers where the run needs more memory on a node
-// than is there.
+// and configuration. `identity` is left empty.
+RunInputs read_inputs(cluster::Communicator& world, const Configuration& configuration);
+
+// Collective. The same with the identity; throws ConfigError with both numbers where the run needs
+// more memory on a node than is there.
 RunInputs open_inputs(cluster::Session& session, const Configuration& configuration);
 
 // What a command needs that only loads a model and scores or answers with it: throws ConfigError

@@ -5,13 +5,13 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 
+#include "cluster/communicator.hpp"
 #include "cluster/progress.hpp"
 #include "pipeline/command_line.hpp"
 #include "pipeline/configuration.hpp"
-#include "pipeline/model_directory.hpp"
+#include "pipeline/inputs.hpp"
 #include "pipeline/needs.hpp"
 #include "pipeline/run_commands.hpp"
 #include "stages/corpus/catalog.hpp"
@@ -160,11 +160,8 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config, s
 }
 
 json plan_of(const Configuration& c, double gflops, int ranks) {
-  const auto model = open_model(c.run.model);
-  std::optional<ModelDirectory> judge;
-  if (c.has_local_judge()) judge = open_model(c.judge.model);
-  const auto concepts = corpus::choose_concepts(corpus::index_catalog(c.run.catalog), c.corpus);
-  const auto shared = corpus::read_shared(c.run.catalog);
+  const auto inputs = read_inputs(*cluster::make_self_communicator(), c);
+  const auto& [model, concepts, shared, manual, judge, identity] = inputs;
   const auto activations = activation_needs(c, model.config, concepts, shared);
   auto work = work_of(c, concepts, shared);
   work.forward_tokens += activations.forward_tokens;
