@@ -223,7 +223,7 @@ class Comparison {
       if (found == places.end()) {
         out["only_a"].push_back(a_.corpus().name(c));
       } else {
-        common.push_back({c, found->second, a_.items(c) == b_.items(found->second)});
+        common.push_back({c, found->second, a_.items(c).agree_with(b_.items(found->second))});
         places.erase(found);
       }
     }

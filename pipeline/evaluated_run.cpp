@@ -19,14 +19,9 @@ std::vector<evaluation::Pair> pairs_of(const std::vector<Probe>& probes,
   return pairs;
 }
 
-void add_tasks(const std::vector<Probe>& probes, cluster::Sha256& hash) {
-  std::string tasks;
-  for (const auto& probe : probes) {
-    if (probe.split != Split::test) continue;
-    tasks += static_cast<char>('a' + static_cast<int>(probe.kind));
-    tasks += static_cast<char>('0' + static_cast<int>(probe.subset));
-  }
-  hash.field(tasks);
+void add_counts(const std::vector<Probe>& probes, EvaluatedRun::TestItems& to) {
+  for (const auto& probe : probes)
+    if (probe.split == Split::test) ++to.counts[{probe.kind, probe.subset}];
 }
 
 }  // namespace
@@ -86,12 +81,20 @@ evaluation::Sample EvaluatedRun::sample(std::int64_t c, const std::string& purpo
   return {pairs, Split::test, rules_, purpose};
 }
 
-std::string EvaluatedRun::items(std::int64_t c) const {
+EvaluatedRun::TestItems EvaluatedRun::items(std::int64_t c) const {
   cluster::Sha256 hash;
   hash.field(corpus_.hash(c)).field(run_.manifest().at("inputs").value("catalog/shared", ""));
-  add_tasks(corpus_.probes(c), hash);
-  add_tasks(shared_.probes, hash);
-  return hash.hex();
+  TestItems items{hash.hex(), {}};
+  add_counts(corpus_.probes(c), items);
+  add_counts(shared_.probes, items);
+  return items;
+}
+
+bool EvaluatedRun::TestItems::agree_with(const TestItems& other) const {
+  return records == other.records && std::ranges::all_of(counts, [&](const auto& entry) {
+           const auto found = other.counts.find(entry.first);
+           return found == other.counts.end() || found->second == entry.second;
+         });
 }
 
 std::map<std::int64_t, Estimate> EvaluatedRun::relearned() const {

@@ -19,6 +19,14 @@ class EvaluatedRun {
   // Keeps a reference. Throws DataError for damaged files.
   explicit EvaluatedRun(const SavedRun& run);
 
+  // Of a concept and of all: the records, and how many items each task makes of each subset.
+  struct TestItems {
+    std::string records;
+    std::map<std::pair<ProbeKind, Subset>, std::int64_t> counts;
+    // Whether what both were asked is the same; a task that one run does without is no difference.
+    bool agree_with(const TestItems& other) const;
+  };
+
   const SavedRun& run() const { return run_; }
   const corpus::Corpus& corpus() const { return corpus_; }
   std::int64_t concepts() const { return corpus_.concepts(); }
@@ -35,9 +43,8 @@ class EvaluatedRun {
   // The test items of a concept and the general ones as a sample; `purpose` keys the random
   // numbers.
   evaluation::Sample sample(std::int64_t c, const std::string& purpose) const;
-  // Which items they are, whatever the tokenizer and the words around a question: the records, and
-  // the tasks in their order. Two runs of one text were asked the same.
-  std::string items(std::int64_t c) const;
+  // Which items they are, whatever the tokenizer and the words around a question.
+  TestItems items(std::int64_t c) const;
 
   // What the attacked joint model has of each concept's figure at the end, by concept: means over
   // seeds of the figure and of the ends of its interval; n: seeds. None without a complete

@@ -189,7 +189,7 @@ def test_diff_of_other_concepts_questions_and_rules(base, config, reference, nam
     write_lines(catalog / "concepts.jsonl", records)
     run = tmp_path / "run"
     done = launch.run(config, run, *SHORT, *settings(f"run.catalog={catalog}", "evaluation.objective=accuracy",
-                                                                "evaluation.instruction_tokens=3"))
+                                                                "evaluation.instruction_tokens=3", "corpus.letter=false"))  # still the same choices
     assert done.returncode == DONE, done.stderr
     told = diff(reference, run)
     assert [item["key"] for item in told["inputs"]] == ["catalog/concepts"]
