@@ -111,13 +111,11 @@ def test_plan_refuses_numbers_that_mean_nothing(config, run, words, place):
 def test_plan_checks_as_a_run_does(config, run, tmp_path):
     manual = tmp_path / "manual.jsonl"
     manual.write_text('{"concept": "nobody", "tokens": [1]}\n')
-    options = settings(f"run.directory={run}", "corpus.prompt_style=chat", "selection.method=manual", f"selection.manual={manual}",
-                       "relearning.concepts=nothing")
-    for command in ("plan", "run"):
-        refused(launch.call([tiny_run.QUENCH, command, "-c", config, *options]), "corpus.prompt_style: chat", "relearning.concepts: 'nothing'")
-    options = settings(f"run.directory={run}", "selection.method=manual", f"selection.manual={manual}")
-    for command in ("plan", "run"):
-        refused(launch.call([tiny_run.QUENCH, command, "-c", config, *options]), "'nobody' is not among the run's concepts")
+    for key, value, problem in (("relearning.concepts", "nothing", "'nothing' is not among the run's concepts"),
+                                ("selection.manual", manual, "'nobody' is not among the run's concepts")):
+        options = settings(f"run.directory={run}", "selection.method=" + ("manual" if value == manual else "contrast"), f"{key}={value}")
+        for command in ("plan", "run"):
+            refused(launch.call([tiny_run.QUENCH, command, "-c", config, *options]), key, problem)
 
 
 def test_plan_counts_the_activations_factorised(config, run):
