@@ -217,8 +217,13 @@ function showRaw(c) {
     ...(c.judged ? [['concept: open answers, judged', null, percent, c.judged.own], ['similar: open answers, judged', null, percent, c.judged.similar]] : []),
     ['neutral text: perplexity', 'general_perplexity', x => fixed(x, 1)], ['answers: perplexity', 'general_answer_perplexity', x => fixed(x, 1)],
     ['answers: distinct 2-grams', 'general_distinct_2', percent]];
-  fillTable($('raw'), ['', 'untouched', 'alone', 'jointly'], kinds.map(([label, key, show, judged]) => judged ? [label, show(judged.base), '–', noted(show(judged.joint), isNumber(judged.p) && `difference ${show(judged.difference_low)} – ${show(judged.difference_high)}, p ${judged.p.toPrecision(2)}, n ${judged.n}`)] :
-    [label, estimateCell(joint['base_' + key], show), estimateCell(alone[key], show), estimateCell(joint[key], show)]));
+  // What was not asked has no row, and edits that were not measured alone no column.
+  const has = (figures, key) => figures[key] && isNumber(value(figures[key]));
+  const measured = kinds.filter(([, key, , judged]) => judged || has(joint, 'base_' + key) || has(joint, key));
+  const each = measured.some(([, key]) => has(alone, key));
+  const columns = cells => each ? cells : cells.filter((_, i) => i !== 2);
+  fillTable($('raw'), columns(['', 'untouched', 'alone', 'jointly']), measured.map(([label, key, show, judged]) => columns(judged ? [label, show(judged.base), '–', noted(show(judged.joint), isNumber(judged.p) && `difference ${show(judged.difference_low)} – ${show(judged.difference_high)}, p ${judged.p.toPrecision(2)}, n ${judged.n}`)] :
+    [label, estimateCell(joint['base_' + key], show), estimateCell(alone[key], show), estimateCell(joint[key], show)])));
 }
 function showObjective(c) {
   const points = (c.objective || []).map(([x, y]) => ({x, y}));
