@@ -1,6 +1,7 @@
 #include "cluster/collectives.hpp"
 
 #include <array>
+#include <filesystem>
 
 #include "cluster/error.hpp"
 
@@ -31,6 +32,8 @@ Outcome outcome_of(const std::function<void()>& local) {
     return {};
   } catch (const Error& error) {
     return {kind_of(error), error.code(), error.what()};
+  } catch (const std::filesystem::filesystem_error& error) {  // a loop of links, a name too long
+    return {Kind::data, ExitCode::usage, error.what()};
   } catch (const std::exception& error) {
     return {Kind::internal, ExitCode::internal, error.what()};
   } catch (...) {

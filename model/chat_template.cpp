@@ -38,9 +38,9 @@ std::string template_in(const JsonField& field) {
 std::optional<Source> find_template(const std::filesystem::path& dir) {
   const auto own_file = dir / "chat_template.jinja";
   Source source{dir / "tokenizer_config.json", "", ""};
-  const bool has_own_file = std::filesystem::exists(own_file);
+  const bool has_own_file = is_there(own_file);
   bool found = has_own_file;
-  if (std::filesystem::exists(source.file)) {
+  if (is_there(source.file)) {
     const JsonField config = JsonField::read(source.file);
     if (config.has("bos_token")) {
       const JsonField bos = config.at("bos_token");

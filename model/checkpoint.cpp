@@ -1,6 +1,7 @@
 #include "model/checkpoint.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -48,7 +49,7 @@ std::map<std::string, TensorEntry> read_shards(const std::filesystem::path& dir)
 
   std::map<std::string, TensorEntry> entries;
   for (const auto& file : files) {
-    if (!std::filesystem::exists(dir / file))
+    if (!is_there(dir / file))
       throw DataError((dir / file).string() + ": missing, but " + index_file +
                       " names it; fetch it again");
     for (auto& [name, entry] : read_safetensors_header(dir / file)) {
@@ -119,6 +120,20 @@ void add_layer(const ModelConfig& config, const std::string& prefix,
   }
 }
 
+bool holds_the_same(const Checkpoint& checkpoint, const std::string& a, const std::string& b) {
+  const auto &one = checkpoint.at(a), &other = checkpoint.at(b);
+  if (one.shape != other.shape || one.dtype != other.dtype) return false;
+  std::vector<float> numbers(static_cast<std::size_t>(std::min(one.count(), block_numbers)));
+  auto others = numbers;
+  for (std::int64_t first = 0; first < one.count(); first += block_numbers) {
+    const auto count = static_cast<std::size_t>(std::min(block_numbers, one.count() - first));
+    checkpoint.read_part(a, first, std::span(numbers).first(count));
+    checkpoint.read_part(b, first, std::span(others).first(count));
+    if (std::memcmp(numbers.data(), others.data(), count * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::int64_t TensorEntry::count() const {
@@ -130,9 +145,9 @@ std::int64_t TensorEntry::count() const {
 Checkpoint Checkpoint::open(const std::filesystem::path& dir) {
   Checkpoint checkpoint;
   checkpoint.dir_ = dir;
-  if (std::filesystem::exists(dir / single_file))
+  if (is_there(dir / single_file))
     checkpoint.entries_ = read_safetensors_header(dir / single_file);
-  else if (std::filesystem::exists(dir / index_file))
+  else if (is_there(dir / index_file))
     checkpoint.entries_ = read_shards(dir);
   else
     no_weights(dir);
@@ -183,6 +198,15 @@ std::map<std::string, std::vector<std::int64_t>> expected_tensors(const ModelCon
   return tensors;
 }
 
+void settle(ModelConfig& config, const Checkpoint& checkpoint) {
+  if (!checkpoint.contains(embedding_name)) return;
+  const auto& embedding = checkpoint.at(embedding_name);
+  if (!embedding.readable) return;
+  config.stored_type = embedding.type;
+  if (config.tied && checkpoint.contains(lm_head_name))
+    config.tied = holds_the_same(checkpoint, embedding_name, lm_head_name);
+}
+
 void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint) {
   Problems problems;
   for (const auto& [name, shape] : expected_tensors(config)) {
@@ -198,11 +222,6 @@ void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint) {
       problems.add(name, "dtype " + entry.dtype +
                              " is not supported, F32, F16 and BF16 are; "
                              "store a quantised model in one of these");
-    else if (name == embedding_name && entry.type != config.stored_type)
-      problems.add(name, "is stored as " + entry.dtype + ", config.json says " +
-                             std::string(torch_dtype_name(config.stored_type)) +
-                             "; write \"dtype\": \"" + std::string(torch_dtype_name(entry.type)) +
-                             "\" there");
   }
   problems.throw_if_any<DataError>(checkpoint.directory().string() +
                                    ": the weights do not fit config.json:");

@@ -57,9 +57,14 @@ inline constexpr const char* lm_head_name = "lm_head.weight";
 // lm_head.weight is not among them.
 std::map<std::string, std::vector<std::int64_t>> expected_tensors(const ModelConfig& config);
 
+// Sets in the configuration what the files tell better, as transformers takes it: the type that
+// the embedding is stored in; and that the output head is one of its own, where a model that
+// config.json calls tied has another head than its embedding (both are read then). Throws DataError
+// where they cannot be read.
+void settle(ModelConfig& config, const Checkpoint& checkpoint);
+
 // Checks every tensor of the configuration against the checkpoint; throws one DataError with all
-// that is missing, not readable or of a wrong shape, and when the embedding is stored in another
-// type than the configuration says. Tensors beyond these do not matter.
+// that is missing, not readable or of a wrong shape. Tensors beyond these do not matter.
 void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint);
 
 // Tensors that the configuration has no use for, which may well mean that it is another model's:

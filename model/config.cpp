@@ -253,13 +253,16 @@ void read_special_tokens(const std::filesystem::path& dir, const json& object, P
   add_stop_ids(object, problems, config.vocab, stop_ids);
 
   const auto path = dir / "generation_config.json";
-  if (std::filesystem::exists(path)) {
+  if (is_there(path)) {
     const auto generation = read_json_object(path, max_config_bytes);
     Problems found;
     JsonFields more(generation, "", found);
     if (!config.bos_id) config.bos_id = read_token(more, "bos_token_id", config.vocab);
     if (!config.pad_id) config.pad_id = read_token(more, "pad_token_id", config.vocab);
-    add_stop_ids(generation, found, config.vocab, stop_ids);
+    // As in transformers, what is said there goes before config.json.
+    std::set<std::int32_t> own;
+    add_stop_ids(generation, found, config.vocab, own);
+    if (!own.empty()) stop_ids = std::move(own);
     for (const auto& line : found.list()) problems.add("generation_config.json", line);
   }
   config.stop_ids.assign(stop_ids.begin(), stop_ids.end());
@@ -269,7 +272,7 @@ void read_special_tokens(const std::filesystem::path& dir, const json& object, P
 
 ModelConfig read_config(const std::filesystem::path& dir) {
   const auto path = dir / "config.json";
-  if (!std::filesystem::exists(path))
+  if (!is_there(path))
     throw DataError(path.string() +
                     ": missing; a model directory is expected, with config.json, "
                     "safetensors files and tokenizer.json");

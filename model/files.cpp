@@ -19,6 +19,11 @@ constexpr std::size_t max_transfer = std::size_t{1}
 
 }  // namespace
 
+bool is_there(const std::filesystem::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 File::File(cluster::Descriptor descriptor, std::filesystem::path path)
     : descriptor_(std::move(descriptor)), path_(std::move(path)) {}
 

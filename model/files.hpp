@@ -11,6 +11,9 @@
 
 namespace quench::model {
 
+// Whether something is there, or cannot be looked at: then opening it tells why.
+bool is_there(const std::filesystem::path& path);
+
 // An open regular file. Every failure is a DataError with the path and the system's own text.
 class File {
  public:

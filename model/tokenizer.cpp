@@ -109,7 +109,7 @@ std::optional<std::int32_t> Tokenizer::token_to_id(std::string_view token) const
 }
 
 std::int64_t Tokenizer::vocab_size() const {
-  return std::max(parts_->model.size(), parts_->added.size());
+  return std::max<std::int64_t>(parts_->model.size(), parts_->added.size());
 }
 
 bool Tokenizer::is_special(std::int32_t id) const { return parts_->added.is_special(id); }

@@ -1,6 +1,7 @@
 #include "pipeline/collectively.hpp"
 
 #include <cstdio>
+#include <filesystem>
 
 namespace quench::pipeline {
 
@@ -24,6 +25,8 @@ ExitCode collectively(cluster::Session& session, const std::function<ExitCode()>
     return body();
   } catch (const Error& error) {
     return fail(session, error.code(), error.what(), error.agreed());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(session, ExitCode::usage, error.what(), false);
   } catch (const std::exception& error) {
     const std::string message = std::string("internal error: ") + error.what();
     return fail(session, ExitCode::internal, message.c_str(), false);

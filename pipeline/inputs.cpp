@@ -46,6 +46,8 @@ void attempt(Problems& problems, const std::string& what, const Open& open) {
     open();
   } catch (const Error& error) {
     problems.add(what, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    problems.add(what, error.what());
   }
 }
 

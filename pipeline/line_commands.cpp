@@ -38,6 +38,10 @@ Lines read_block(cluster::Communicator& world) {
       block.push_back(json::binary({line.begin(), line.end()}));
     }
   }
+  cluster::agree(world, [&] {
+    if (world.rank() == 0 && (std::cin.bad() || std::ferror(stdin) != 0))
+      throw DataError("standard input: cannot be read");
+  });
   const auto bytes = json::to_cbor(block);
   const auto text = cluster::broadcast_string(world, 0, {bytes.begin(), bytes.end()});
   Lines lines;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <thread>
 
@@ -90,6 +91,9 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "quench: %s\n", error.what());
     }
     return static_cast<int>(error.code());
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "quench: %s\n", error.what());
+    return static_cast<int>(quench::ExitCode::usage);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "quench: internal error: %s\n", error.what());
     return static_cast<int>(ExitCode::internal);

@@ -6,6 +6,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
+#include "model/files.hpp"
 
 namespace quench::pipeline {
 
@@ -23,11 +24,13 @@ void check_vocabulary(const std::filesystem::path& path, const model::ModelConfi
 }  // namespace
 
 ModelDirectory open_model(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored)) {
     throw DataError(path.string() + ": is no model directory");
   }
   auto config = model::read_config(path);
   auto checkpoint = model::Checkpoint::open(path);
+  model::settle(config, checkpoint);
   model::check_tensors(config, checkpoint);
   auto tokenizer = model::Tokenizer::from_file(path / "tokenizer.json");
   check_vocabulary(path, config, tokenizer);
@@ -55,7 +58,7 @@ std::map<std::string, std::string> hash_model_files(cluster::Communicator& world
                                              model.path / "tokenizer.json"};
     for (const auto& name :
          {"generation_config.json", "tokenizer_config.json", "chat_template.jinja"}) {
-      if (std::filesystem::exists(model.path / name)) files.insert(model.path / name);
+      if (model::is_there(model.path / name)) files.insert(model.path / name);
     }
     for (const auto& [name, entry] : model.checkpoint.entries()) files.insert(entry.file);
     nlohmann::json hashes;

@@ -71,6 +71,11 @@ std::string fault_of(const json& manifest) {
   for (const char* key : {"configuration", "inputs"})
     if (!is_texts(value(key))) return std::string(key) + " is no object of texts, or missing";
   if (!value("starts").is_array()) return "starts is no list, or missing";
+  if (manifest.contains("outcome") && !value("outcome").is_string()) return "outcome is no text";
+  const auto& sensitive = value("sensitive");
+  if (!sensitive.is_null() && !sensitive.is_array()) return "sensitive is no list";
+  if (!std::ranges::all_of(sensitive, [](const json& name) { return name.is_string(); }))
+    return "sensitive is no list of texts";
   return "";
 }
 
@@ -176,6 +181,8 @@ std::optional<json> read_manifest(const std::filesystem::path& file) {
     return manifest;
   } catch (const json::exception& error) {
     throw DataError(file.string() + ": " + error.what() + remedy);
+  } catch (const std::ios_base::failure& error) {  // a directory
+    throw DataError(file.string() + ": cannot be read" + remedy);
   }
 }
 

@@ -103,7 +103,11 @@ SavedRun::SavedRun(std::filesystem::path directory) : directory_(std::move(direc
 }
 
 std::filesystem::path SavedRun::model_directory() const {
-  return manifest_.at("configuration").at("run.model").get<std::string>();
+  const auto& configuration = manifest_.at("configuration");
+  if (!configuration.contains("run.model"))
+    throw DataError((directory_ / "manifest.json").string() +
+                    ": is no manifest of a run: configuration lacks run.model");
+  return configuration.at("run.model").get<std::string>();
 }
 
 void SavedRun::require(const std::vector<std::string>& stages, Problems& problems) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cluster/error.hpp"
+#include "model/files.hpp"
 #include "model/weights.hpp"
 #include "pipeline/model_directory.hpp"
 #include "stages/corpus/corpus.hpp"
@@ -37,7 +38,7 @@ class SavedRun {
   const std::filesystem::path& directory() const { return directory_; }
   const nlohmann::json& manifest() const { return manifest_; }
   std::filesystem::path model_directory() const;
-  bool has(const std::string& file) const { return std::filesystem::exists(directory_ / file); }
+  bool has(const std::string& file) const { return model::is_there(directory_ / file); }
   std::filesystem::path file(const std::string& name) const { return directory_ / name; }
 
   // Adds to `problems` which of these stages are not complete, or of another version of Quench.

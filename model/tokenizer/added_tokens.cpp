@@ -30,7 +30,7 @@ AddedTokens::AddedTokens(const JsonField& list, const BytePairEncoder& model,
                 field.boolean_or("special", false)};
     (normalized ? normalized_ : raw_).add(token.sought, id);
     if (!tokens_.emplace(id, std::move(token)).second) field.at("id").fail("stands here twice");
-    size_ = std::max(size_, id + 1);
+    size_ = std::max(size_, std::int64_t{id} + 1);
   }
 }
 

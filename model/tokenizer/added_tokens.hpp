@@ -42,7 +42,7 @@ class AddedTokens {
   std::optional<std::string_view> decoder_input(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
   // Highest id + 1.
-  std::int32_t size() const { return size_; }
+  std::int64_t size() const { return size_; }
 
  private:
   struct Token {
@@ -65,7 +65,7 @@ class AddedTokens {
   std::unordered_map<std::int32_t, Token> tokens_;
   TokenIds ids_;
   Finder raw_, normalized_;
-  std::int32_t size_ = 0;
+  std::int64_t size_ = 0;
 };
 
 }  // namespace quench::model::tokenization

@@ -68,7 +68,8 @@ class Matcher {
           std::to_string(text.size()) + " bytes of text (" + message_of(found) +
           "); its expressions need ones that backtrack less, or the text shorter lines");
     }
-    if (found < 0) throw InternalError("pcre2_match: " + message_of(found));
+    if (found < 0)
+      throw DataError("a pattern of the tokenizer.json cannot be matched: " + message_of(found));
     const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(data_.get());
     return Span{offsets[0], offsets[1]};
   }

@@ -65,10 +65,15 @@ void scan_shared(const std::filesystem::path& dir, const char* file, bool may_be
 }
 
 // Questions of one split alone, in a file that is good but for that.
-void check_general_splits(const std::vector<Question>& general, CatalogProblems& problems) {
+void check_general_splits(const SharedText& shared, CatalogProblems& problems) {
+  const auto& general = shared.general;
   const auto has = [&](Split split) {
     return std::ranges::any_of(general, [&](const auto& q) { return q.split == split; });
   };
+  if (general.empty() && !shared.examples.empty())
+    problems.push_back({general_file, 0, "split",
+                        "all questions are \"dev\", which are shown and not asked; at least one "
+                        "\"train\" and one \"test\" are needed"});
   if (general.empty() || (has(Split::train) && has(Split::test))) return;
   problems.push_back({general_file, 0, "split",
                       std::string("all questions are \"") + (has(Split::train) ? "train" : "test") +
@@ -104,7 +109,7 @@ SharedText scan_all_shared(const std::filesystem::path& dir, CatalogProblems& pr
         list.push_back(to_question(value, to_split(value)));
         record(general_file, value);
       });
-  if (problems.size() == before_general) check_general_splits(shared.general, problems);
+  if (problems.size() == before_general) check_general_splits(shared, problems);
   scan_shared(
       dir, instructions_file, true, problems,
       [](const Line& line, const Reporter& report) {

@@ -137,7 +137,9 @@ def test_activations_of_an_earlier_configuration_are_removed(config, reference, 
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", "{", '{"run_id": 5, "configuration": {}, "inputs": {}, "starts": []}',
-                                  '{"run_id": "a", "configuration": 5, "inputs": {}, "starts": []}'])
+                                  '{"run_id": "a", "configuration": 5, "inputs": {}, "starts": []}',
+                                  '{"run_id": "a", "configuration": {}, "inputs": {}, "starts": [], "outcome": 5}',
+                                  '{"run_id": "a", "configuration": {}, "inputs": {}, "starts": [], "sensitive": 5}'])
 def test_damaged_manifest(config, reference, run, text):
     shutil.copytree(reference, run)
     (run / "manifest.json").write_text(text)
@@ -159,6 +161,28 @@ def test_two_runs_in_one_directory(config, reference, run):
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused(launch.run(config, run), run, "another run")
     assert launch.run(config, run).returncode == DONE
+
+
+def test_links_that_lead_nowhere(config, model, run, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    refused(launch.run(config, run, *settings(f"run.model={loop}", f"run.catalog={loop}")), loop)
+    for name in ("config.json", "model.safetensors", "generation_config.json"):
+        file = model / name
+        kept = file.read_bytes() if file.exists() else None
+        file.unlink(missing_ok=True)
+        file.symlink_to(file)
+        refused(launch.run(config, run, *settings(f"run.model={model}"), ranks=2), name)
+        file.unlink()
+        if kept is not None:
+            file.write_bytes(kept)
+
+
+def test_standard_input_that_cannot_be_read(model):
+    source = os.open("/", os.O_RDONLY)
+    done = subprocess.run([tiny_run.QUENCH, "tokenize", "--model", model], stdin=source, capture_output=True, text=True)
+    os.close(source)
+    refused(done, "standard input: cannot be read")
 
 
 def test_standard_output_that_cannot_be_written(reference):

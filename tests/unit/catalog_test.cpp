@@ -285,6 +285,9 @@ TEST_F(Catalog, GeneralQuestionsAreOfBothSplits) {
       problems(),
       Texts{std::string(R"(general.jsonl: split: all questions are "train", none is "test"; )") +
             remedy_of_empty_split});
+  write("general.jsonl", {make_general("Why?", "dev").dump()});
+  ASSERT_EQ(problems().size(), 1U);
+  EXPECT_NE(problems()[0].find("split: all questions are \"dev\""), std::string::npos);
 }
 
 TEST_F(Catalog, DuplicateNamesCountAfterTrimmingAliasesDoNot) {

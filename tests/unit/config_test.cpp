@@ -179,10 +179,14 @@ TEST(Config, LayerTypesGoBeforeThePattern) {
   expect_refused(with(gemma("Gemma2ForCausalLM"), "layer_types", wrong), "layer_types[4]");
 }
 
-TEST(Config, StopIdsAreThoseOfBothFiles) {
+TEST(Config, StopIdsOfTheGenerationConfigGoFirst) {
+  using Ids = std::vector<std::int32_t>;
   const auto config = read(gemma("Gemma3ForCausalLM"), {{"eos_token_id", {106, 1}}});
-  EXPECT_EQ(config.stop_ids, (std::vector<std::int32_t>{1, 106}));
+  EXPECT_EQ(config.stop_ids, (Ids{1, 106}));
   EXPECT_EQ(config.pad_id, 0);
+  const auto two = with(gemma("Gemma3ForCausalLM"), "eos_token_id", {5, 7});
+  EXPECT_EQ(read(two, {{"eos_token_id", 106}}).stop_ids, Ids{106});
+  EXPECT_EQ(read(two, {{"eos_token_id", nullptr}}).stop_ids, (Ids{5, 7}));
   const auto message = message_of<DataError>(llama(), {{"eos_token_id", {1, "x"}}});
   EXPECT_NE(message.find("generation_config.json: eos_token_id"), std::string::npos) << message;
 }
