@@ -149,7 +149,11 @@ std::string to_text(const CatalogProblem& problem) {
   std::string text = problem.file;
   if (problem.line > 0) text += ":" + std::to_string(problem.line);
   if (!problem.field.empty()) text += ": " + problem.field;
-  return text + ": " + problem.what;
+  text += ": " + problem.what;
+  // A field's name is the catalog's: it must neither break the line nor move a cursor.
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return text;
 }
 
 CatalogProblems check_catalog(const std::filesystem::path& dir) {

@@ -56,12 +56,13 @@ std::string padded(const std::string& cell, std::size_t width, bool left) {
   return left ? cell + spaces : spaces + cell;
 }
 
-// Controls of ASCII and of Latin-1 (U+0080 to U+009F) as spaces.
+// Controls of ASCII and of Latin-1 (U+0080 to U+009F), breaks and changes of direction as spaces.
 std::string without_controls(const std::string& text) {
   std::string clean;
   for (std::size_t at = 0; at < text.size();) {
     const auto [value, bytes] = code_point(text, at);
-    const bool control = value < 0x20 || (value >= 0x7F && value < 0xA0);
+    const bool control =
+        in_any(value, {{0, 0x1F}, {0x7F, 0x9F}, {0x2028, 0x202E}, {0x2066, 0x2069}});
     clean += control ? std::string(" ") : text.substr(at, bytes);
     at += bytes;
   }
