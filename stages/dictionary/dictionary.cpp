@@ -192,15 +192,9 @@ Block factorise_concepts(const Inputs& inputs, const Options& options,
   std::optional<GroupDevice> device;  // of a group that shares factorisations
   if (auto& group = context.session.group(); group.size() > 1 && !tasks.empty()) {
     const auto largest = std::ranges::max_element(tasks, {}, &cluster::Task::cost)->cost;
-    std::exception_ptr problem;  // of one group: the others must hear of it
-    try {
+    cluster::agree(comm, [&] {  // groups must hear of the error of another one
       device.emplace(context.session, group,
                      device_bytes_of(static_cast<std::int64_t>(largest), inputs, options, group));
-    } catch (const Error&) {
-      problem = std::current_exception();
-    }
-    cluster::agree(comm, [&] {
-      if (problem) std::rethrow_exception(problem);
     });
   }
   const auto job_of = [&](std::int64_t c) {

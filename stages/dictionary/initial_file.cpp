@@ -59,16 +59,18 @@ InitialRows InitialFile::rows_of(std::span<const std::int32_t> tokens) const {
       return std::ranges::lower_bound(tokens_, token) - tokens_.begin();
     };
     constexpr std::int64_t most = 4096;  // rows of the file at once
+    const std::int64_t last = place(wanted.back());
     std::int64_t begin = 0, end = 0;
     std::vector<float> numbers;
     float* to = out.mutable_data_ptr<float>();
     for (const auto token : wanted) {
-      if (place(token) >= end) {
-        begin = place(token);
-        end = std::min(begin + most, place(wanted.back()) + 1);
+      const auto at = place(token);
+      if (at >= end) {
+        begin = at;
+        end = std::min(begin + most, last + 1);
         numbers = store_.read_rows<float>(coefficients, {begin, end});
       }
-      const auto* row = numbers.data() + (place(token) - begin) * rank_;
+      const auto* row = numbers.data() + (at - begin) * rank_;
       if (!std::ranges::all_of(std::span(row, rank_), [](float x) { return std::isfinite(x); }))
         throw DataError(file_.string() + ": the coefficients of token " + std::to_string(token) +
                         " are not all finite numbers");

@@ -26,6 +26,14 @@ bool are_halves(std::span<const float> values) {
   });
 }
 
+std::function<std::span<const float>(std::size_t)> rows_within(std::span<const float> stored,
+                                                               std::size_t count,
+                                                               std::int64_t width) {
+  if (stored.size() != count * static_cast<std::size_t>(width))
+    throw InternalError("Rows: not `width` numbers a token");
+  return [stored, width](std::size_t r) { return stored.subspan(r * width, width); };
+}
+
 }  // namespace
 
 Rows::Rows(const std::function<std::span<const float>(std::size_t)>& row,
@@ -58,10 +66,7 @@ Rows::Rows(const std::function<std::span<const float>(std::size_t)>& row,
 
 Rows::Rows(std::span<const float> stored, std::span<const std::int32_t> tokens, std::int64_t width,
            double scale)
-    : Rows([&](std::size_t r) { return stored.subspan(r * width, width); }, tokens, width, scale) {
-  if (stored.size() != tokens.size() * static_cast<std::size_t>(width))
-    throw InternalError("Rows: not `width` numbers a token");
-}
+    : Rows(rows_within(stored, tokens.size(), width), tokens, width, scale) {}
 
 std::int64_t Rows::bytes() const {
   return static_cast<std::int64_t>(halves_.size() * sizeof(kernels::Half) +
