@@ -16,12 +16,18 @@ model::ScoreItem item_of(const Probe& probe) { return {probe.context, probe.cont
 
 Meter::Meter(const model::Transformer& base, const model::Tokenizer& tokenizer,
              const MeasureOptions& options, cluster::Timers* timers)
-    : base_(base), options_(options), timers_(timers), line_stops_(base.config().stop_ids) {
+    : base_(base), options_(options), timers_(timers) {
   options_.asking.tokenizer = &tokenizer;
-  if (!options_.asking.open_line) return;
-  for (std::int32_t id = 0; id < base.config().vocab; ++id)
-    if (tokenizer.decode(std::span(&id, 1)).find('\n') != std::string::npos)
-      line_stops_.push_back(id);
+}
+
+const std::vector<std::int32_t>& Meter::line_stops() const {
+  std::call_once(line_stops_made_, [this] {
+    line_stops_ = base_.config().stop_ids;
+    for (std::int32_t id = 0; id < base_.config().vocab; ++id)
+      if (options_.asking.tokenizer->decode(std::span(&id, 1)).find('\n') != std::string::npos)
+        line_stops_.push_back(id);
+  });
+  return line_stops_;
 }
 
 // A generated answer is the base model's when neither the prompt nor the answer holds an edited
@@ -111,6 +117,7 @@ void Meter::score_probes(const model::Transformer& model, std::span<const Probe*
 void Meter::answer_probes(const model::Transformer& model, std::span<const Probe* const> probes,
                           std::span<const std::size_t> chosen, bool one_line,
                           std::vector<Measurement>& results) const {
+  if (chosen.empty()) return;
   std::vector<tasks::Tokens> prompts;
   std::vector<std::int64_t> limits;
   for (const auto i : chosen) {
@@ -121,7 +128,7 @@ void Meter::answer_probes(const model::Transformer& model, std::span<const Probe
   std::vector<tasks::Tokens> answers;
   {
     const cluster::Timers::Scope timer(timers_, "kernel/generate");
-    const auto& stops = one_line ? line_stops_ : model.config().stop_ids;
+    const auto& stops = one_line ? line_stops() : model.config().stop_ids;
     answers =
         model::generate_greedy(model, prompts, {.stop_ids = stops, .keep_stop = one_line}, limits);
     if (one_line) std::ranges::for_each(answers, [this](auto& answer) { end_with_line(answer); });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -60,7 +61,11 @@ class Meter {
   const model::Transformer& base_;
   MeasureOptions options_;
   cluster::Timers* timers_;
-  std::vector<std::int32_t> line_stops_;  // of an answer of one line: what holds a line break
+  // Of an answer of one line: what holds a line break. Looked for when it is first asked for, in
+  // the whole vocabulary.
+  const std::vector<std::int32_t>& line_stops() const;
+  mutable std::once_flag line_stops_made_;
+  mutable std::vector<std::int32_t> line_stops_;
 };
 
 }  // namespace quench::evaluation
