@@ -70,12 +70,16 @@ class Problems {
   bool empty() const { return list_.empty(); }
   const std::vector<std::string>& list() const { return list_; }
 
-  // Throws E (ConfigError, DataError) with all problems, one a line; does nothing without any.
+  // Throws E (ConfigError, DataError) with all problems, one a line (of more than a thousand, how
+  // many more there are); does nothing without any.
   template <typename E>
   void throw_if_any(std::string_view heading) const {
+    constexpr std::size_t most_told = 1000;
     if (list_.empty()) return;
     std::string text(heading);
-    for (const auto& line : list_) text += "\n  " + line;
+    for (std::size_t i = 0; i < list_.size() && i < most_told; ++i) text += "\n  " + list_[i];
+    if (list_.size() > most_told)
+      text += "\n  and " + std::to_string(list_.size() - most_told) + " more";
     throw E(text);
   }
 

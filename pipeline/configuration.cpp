@@ -5,6 +5,7 @@
 #include <boost/program_options/parsers.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace quench::pipeline {
 
@@ -96,9 +97,12 @@ void Configuration::read_file(const std::filesystem::path& file) {
   }
   const po::options_description none;
   Problems problems;
+  std::set<std::string> seen;
   try {
     const auto parsed = po::parse_config_file(stream, none, /*allow_unregistered=*/true);
     for (const auto& option : parsed.options) {
+      if (!seen.insert(option.string_key).second)
+        problems.add(file.string(), option.string_key + ": given twice; keep one of them");
       try {
         table_.set(option.string_key, option.value.empty() ? "" : option.value.front());
       } catch (const ConfigError& error) {

@@ -51,16 +51,6 @@ void attempt(Problems& problems, const std::string& what, const Open& open) {
   }
 }
 
-void check_relearning_names(const Configuration& configuration,
-                            const std::vector<corpus::ConceptEntry>& concepts, Problems& problems) {
-  for (const auto& name : configuration.relearning.concepts) {
-    const bool there = std::any_of(concepts.begin(), concepts.end(),
-                                   [&](const auto& entry) { return entry.name == name; });
-    if (!there)
-      problems.add("relearning.concepts", "'" + name + "' is not among the run's concepts");
-  }
-}
-
 // The catalog's index is read once, by rank 0; every rank keeps the entries, nobody the records.
 std::vector<corpus::ConceptEntry> open_catalog(cluster::Communicator& world,
                                                const Configuration& configuration,
@@ -79,13 +69,9 @@ std::vector<corpus::ConceptEntry> open_catalog(cluster::Communicator& world,
 std::vector<selection::Decision> open_manual(const Configuration& configuration,
                                              const std::vector<corpus::ConceptEntry>& concepts,
                                              std::int64_t vocab) {
-  selection::ManualLimits limits{{}, configuration.dictionary.rank, vocab};
-  for (const auto& entry : concepts) {
-    limits.names.push_back({entry.name});
-    limits.names.back().insert(limits.names.back().end(), entry.aliases.begin(),
-                               entry.aliases.end());
-  }
-  return selection::read_manual(configuration.selection.manual, limits);
+  return selection::read_manual(
+      configuration.selection.manual,
+      {corpus::names_of(concepts, "the run"), configuration.dictionary.rank, vocab});
 }
 
 // What dictionaries start from.
@@ -213,7 +199,9 @@ RunInputs read_inputs(cluster::Communicator& world, const Configuration& configu
     problems.add("corpus.prompt_style", directory->chat_problem.empty()
                                             ? "chat, but the model has no chat template"
                                             : "chat, but " + directory->chat_problem);
-  if (!concepts.empty()) check_relearning_names(configuration, concepts, problems);
+  if (!concepts.empty())
+    corpus::names_of(concepts, "the run")
+        .find_all(configuration.relearning.concepts, "relearning.concepts", problems);
   if (directory)
     attempt(problems, "configuration", [&] {
       activations::chosen_layers(configuration.activations, directory->config.layers);

@@ -53,7 +53,7 @@ class Inspection {
   Inspection(const SavedRun& run, const std::string& name)
       : run_(run),
         corpus_(run.file("corpus.h5")),
-        concept_(SavedRun::find(corpus_, name)),
+        concept_(corpus_.concept_names().find(name)),
         tokenizer_(model::Tokenizer::from_file(run.model_directory() / "tokenizer.json")) {}
 
   json all() const {

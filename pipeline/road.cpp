@@ -292,13 +292,14 @@ void Road::evaluate() {
 
 std::vector<std::int64_t> Road::attacked(const erasure::Edits& edits) const {
   const auto& options = configuration_.relearning;
+  Problems problems;
+  const auto named =
+      corpus_->concept_names().find_all(options.concepts, "relearning.concepts", problems);
+  problems.throw_if_any<ConfigError>("the attacks cannot start:");
   std::vector<std::int64_t> list;
-  for (std::int64_t c = 0; c < corpus_->concepts(); ++c) {
+  for (const auto c : named) {
     if (options.max_concepts > 0 && std::ssize(list) == options.max_concepts) break;
-    const bool named =
-        options.concepts.empty() || std::find(options.concepts.begin(), options.concepts.end(),
-                                              corpus_->name(c)) != options.concepts.end();
-    if (!named || edits.strength(c) <= 0) continue;
+    if (edits.strength(c) <= 0) continue;
     if (corpus_->paragraph_count(c) > 0)
       list.push_back(c);
     else if (context_.is_root())

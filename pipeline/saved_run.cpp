@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <fstream>
-#include <numeric>
 #include <ostream>
+#include <span>
 
 #include "cluster/error.hpp"
 #include "cluster/hash.hpp"
@@ -148,38 +148,15 @@ std::optional<std::set<std::string>> SavedRun::sensitive() const {
   }
 }
 
-std::int64_t SavedRun::find(const corpus::Corpus& corpus, const std::string& name) {
-  constexpr std::size_t most_named = 20;
-  std::vector<std::string> names, called;
-  std::int64_t found = -1;
-  for (std::int64_t c = 0; c < corpus.concepts(); ++c) {
-    if (corpus.name(c) == name) return c;  // before any alias
-    names.push_back(corpus.name(c));
-    if (std::ranges::find(corpus.aliases(c), name) == corpus.aliases(c).end()) continue;
-    called.push_back(corpus.name(c));
-    found = c;
-  }
-  if (called.size() > 1)
-    throw ConfigError("'" + name + "' is an alias of several concepts, name one of them: " +
-                      list_of(called, most_named));
-  if (called.empty())
-    throw ConfigError("no concept '" + name + "' in this run; it has " +
-                      list_of(names, most_named));
-  return found;
-}
-
 ErasedModel SavedRun::erase(const std::vector<std::string>& concepts) const {
   const corpus::Corpus corpus(file("corpus.h5"));
   const erasure::Edits edits(file("edits.h5"));
-  std::vector<std::int64_t> chosen;
-  if (concepts == std::vector<std::string>{"all"}) {
-    chosen.resize(corpus.concepts());
-    std::iota(chosen.begin(), chosen.end(), 0);
-  } else {
-    for (const auto& name : concepts) chosen.push_back(find(corpus, name));
-    std::ranges::sort(chosen);
-    chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
-  }
+  const bool all = concepts == std::vector<std::string>{"all"};
+  Problems problems;
+  const auto found = corpus.concept_names().find_all(
+      all ? std::span<const std::string>() : concepts, "--concepts", problems);
+  problems.throw_if_any<ConfigError>("unknown concepts:");
+  const std::vector<std::int64_t> chosen(found.begin(), found.end());
   nlohmann::json names = nlohmann::json::array();
   std::vector<std::string> untouched;
   for (const auto c : chosen) {
@@ -203,8 +180,10 @@ void print_status(std::ostream& out, const SavedRun& run) {
       << run.manifest().value("outcome", "unknown") << ")\n\n";
   for (const auto& [stage, name, schema] : stage_files()) {
     std::string state = is_off(run, stage) ? "off" : "to come";
-    if (run.has(name) && is_complete(run.file(name), stage, schema)) {
-      state = "complete";
+    if (run.has(name)) {
+      state = is_complete(run.file(name), stage, schema)
+                  ? "complete"
+                  : "to come: " + name + " cannot be used and is written anew";
     } else if (const auto records = journalled(run.directory(), stage); records > 0) {
       state = "in progress, " + std::to_string(records) + " tasks finished";
     }

@@ -50,9 +50,6 @@ class SavedRun {
   // that is at hand. Nothing where neither can be told.
   std::optional<std::set<std::string>> sensitive() const;
 
-  // The index of a concept by its name or one of its aliases; throws ConfigError with the nearest
-  // names.
-  static std::int64_t find(const corpus::Corpus& corpus, const std::string& name);
   // The run's model with these concepts (or {"all"}) erased, their edits combined as the run's
   // joint edit is. Throws ConfigError for a concept that the run lacks, DataError when edits are
   // missing or the model's files are no longer those of the run.

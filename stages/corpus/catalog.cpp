@@ -145,6 +145,12 @@ std::int64_t question_count(const nlohmann::json& questions) {
 
 }  // namespace
 
+ConceptNames names_of(const std::vector<ConceptEntry>& entries, const std::string& whose) {
+  ConceptNames names(whose);
+  for (const auto& entry : entries) names.add(entry.name, entry.aliases);
+  return names;
+}
+
 std::string to_text(const CatalogProblem& problem) {
   std::string text = problem.file;
   if (problem.line > 0) text += ":" + std::to_string(problem.line);

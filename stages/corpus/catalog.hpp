@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stages/catalog_types.hpp"
+#include "stages/concept_names.hpp"
 
 // A catalog: a directory of JSON Lines files (docs/catalog.md). concepts.jsonl is streamed; a rank
 // keeps the records it works on.
@@ -20,6 +21,9 @@ struct ConceptEntry {
   std::int64_t sentences = 0, questions = 0, paragraphs = 0;
   bool sensitive = false;  // answers about it are hidden in reports
 };
+
+// Names and aliases of the concepts, for messages about `whose` concepts.
+ConceptNames names_of(const std::vector<ConceptEntry>& entries, const std::string& whose);
 
 // One thing wrong with a catalog.
 struct CatalogProblem {

@@ -66,27 +66,22 @@ void describe(Options& options, OptionTable& table) {
   table.add("corpus.max_concepts", options.max_concepts,
             "the first so many of the concepts chosen; 0: all",
             {0, std::numeric_limits<double>::infinity()});
-  table.add("corpus.concepts", options.concepts, "names of the concepts; empty: the whole catalog");
+  table.add("corpus.concepts", options.concepts,
+            "names (or aliases) of the concepts; empty: the whole catalog");
 }
 
 std::vector<ConceptEntry> choose_concepts(const std::vector<ConceptEntry>& index,
                                           const Options& options) {
-  std::vector<std::string> known;
-  for (const auto& entry : index) known.push_back(entry.name);
   Problems problems;
-  for (const auto& name : options.concepts)
-    if (std::ranges::find(known, name) == known.end())
-      problems.add("corpus.concepts", "'" + name +
-                                          "' is not in the catalog; the nearest name is '" +
-                                          nearest_of(name, known) + "'");
-  problems.throw_if_any<ConfigError>("unknown concepts");
+  const auto named =
+      names_of(index, "the catalog").find_all(options.concepts, "corpus.concepts", problems);
+  problems.throw_if_any<ConfigError>("unknown concepts:");
 
   std::vector<ConceptEntry> chosen;
   const auto most = static_cast<std::size_t>(options.max_concepts);
-  for (const auto& entry : index) {
+  for (const auto c : named) {
     if (most > 0 && chosen.size() == most) break;
-    const bool is_named = std::ranges::find(options.concepts, entry.name) != options.concepts.end();
-    if (options.concepts.empty() || is_named) chosen.push_back(entry);
+    chosen.push_back(index[c]);
   }
   return chosen;
 }

@@ -60,6 +60,7 @@ class Corpus {
   const std::vector<std::string>& aliases(std::int64_t concept_index) const {
     return aliases_[concept_index];
   }
+  ConceptNames concept_names() const;  // of "the run"
   // Token ids of the concept's sentences, and of the neutral text's; none before them, and no
   // special tokens but those that the text itself spells.
   std::vector<std::vector<std::int32_t>> sentences(std::int64_t concept_index) const;

@@ -38,6 +38,12 @@ Corpus::Corpus(const std::filesystem::path& file)
     aliases_.push_back(list_of(text));
 }
 
+ConceptNames Corpus::concept_names() const {
+  ConceptNames names("the run");
+  for (std::int64_t c = 0; c < concepts(); ++c) names.add(name(c), aliases(c));
+  return names;
+}
+
 DocumentFrequencies Corpus::frequencies(std::int64_t concept_index) const {
   const cluster::Range one{concept_index, concept_index + 1};
   return {row<std::int64_t>(store_, "concepts/sentence_count", concept_index),

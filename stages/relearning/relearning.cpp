@@ -133,7 +133,7 @@ void write(const Inputs& inputs, cluster::Context& context, const std::vector<At
 void describe(Options& options, OptionTable& table) {
   table.add("relearning.enabled", options.enabled, "run the attacks");
   table.add("relearning.concepts", options.concepts,
-            "names of the concepts to attack; empty: all that were edited");
+            "names (or aliases) of the concepts to attack; empty: all that were edited");
   table.add("relearning.max_concepts", options.max_concepts, "the first so many of them; 0: all",
             {0, 1e9});
   table.add("relearning.seeds", options.seeds,

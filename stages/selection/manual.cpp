@@ -4,10 +4,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <unordered_map>
 
 #include "cluster/error.hpp"
-#include "stages/options.hpp"
 
 namespace quench::selection {
 
@@ -19,17 +17,7 @@ namespace {
 class ManualReader {
  public:
   explicit ManualReader(const ManualLimits& limits)
-      : limits_(limits), decisions_(limits.names.size()) {
-    for (std::size_t c = 0; c < limits.names.size(); ++c)
-      for (const auto& name : limits.names[c]) {
-        const auto [entry, fresh] = concepts_.emplace(name, c);
-        if (!fresh && entry->second != c) ambiguous_.insert(name);
-      }
-    for (std::size_t c = 0; c < limits.names.size(); ++c) {  // a name goes before aliases
-      concepts_[limits.names[c].front()] = c;
-      ambiguous_.erase(limits.names[c].front());
-    }
-  }
+      : limits_(limits), decisions_(limits.names.size()) {}
 
   void read_line(const std::string& text) {
     ++line_;
@@ -58,27 +46,21 @@ class ManualReader {
                   what);
   }
 
-  std::optional<std::size_t> find_concept(const json& record) {
+  std::optional<std::int64_t> find_concept(const json& record) {
     const auto field = record.find("concept");
     if (field == record.end() || !field->is_string()) {
       wrong("concept", "must be the name of a concept");
       return {};
     }
-    const auto name = field->get<std::string>();
-    const auto found = concepts_.find(name);
-    if (found == concepts_.end()) {
-      std::vector<std::string> known;
-      for (const auto& names : limits_.names) known.insert(known.end(), names.begin(), names.end());
-      wrong("concept", "'" + name + "' is not among the run's concepts; nearest is '" +
-                           nearest_of(name, known) + "'");
+    try {
+      const auto found = limits_.names.find(field->get<std::string>());
+      if (!seen_.insert(found).second)
+        wrong("concept", "'" + field->get<std::string>() + "' has a line already");
+      return found;
+    } catch (const ConfigError& error) {
+      wrong("concept", error.what());
       return {};
     }
-    if (ambiguous_.contains(name)) {
-      wrong("concept", "'" + name + "' is an alias of several concepts; give the concept's name");
-      return {};
-    }
-    if (!seen_.insert(found->second).second) wrong("concept", "'" + name + "' has a line already");
-    return found->second;
   }
 
   std::optional<Ids> ids(const json& record, const char* field, std::int64_t end) {
@@ -102,9 +84,7 @@ class ManualReader {
   }
 
   const ManualLimits& limits_;
-  std::unordered_map<std::string, std::size_t> concepts_;
-  std::set<std::string> ambiguous_;  // aliases of several concepts
-  std::set<std::size_t> seen_;
+  std::set<std::int64_t> seen_;  // concepts
   std::vector<Decision> decisions_;
   Problems problems_;
   std::int64_t line_ = 0;

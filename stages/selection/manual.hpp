@@ -6,14 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "stages/concept_names.hpp"
 #include "stages/selection/statistics.hpp"
 
 namespace quench::selection {
 
 // What a file of selections is checked against.
 struct ManualLimits {
-  std::vector<std::vector<std::string>> names;  // of each concept of the run: name and aliases
-  std::int64_t features = 0;                    // of a dictionary
+  ConceptNames names;         // of the run
+  std::int64_t features = 0;  // of a dictionary
   std::int64_t vocab = 0;
 };
 

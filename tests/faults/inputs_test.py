@@ -111,8 +111,8 @@ def test_plan_refuses_numbers_that_mean_nothing(config, run, words, place):
 def test_plan_checks_as_a_run_does(config, run, tmp_path):
     manual = tmp_path / "manual.jsonl"
     manual.write_text('{"concept": "nobody", "tokens": [1]}\n')
-    for key, value, problem in (("relearning.concepts", "nothing", "'nothing' is not among the run's concepts"),
-                                ("selection.manual", manual, "'nobody' is not among the run's concepts")):
+    for key, value, problem in (("relearning.concepts", "nothing", "'nothing' is not among the run's"),
+                                ("selection.manual", manual, "'nobody' is not among the run's")):
         options = settings(f"run.directory={run}", "selection.method=" + ("manual" if value == manual else "contrast"), f"{key}={value}")
         for command in ("plan", "run"):
             refused(launch.call([tiny_run.QUENCH, command, "-c", config, *options]), key, problem)
@@ -214,6 +214,8 @@ def test_configuration_file(config, run, tmp_path):
     broken = tmp_path / "broken.cfg"
     broken.write_text("[dictionary]\nrnak = 5\nrank = many\n", encoding="utf-8")
     refused(launch.run(broken, run), broken, "dictionary.rank", "'many'", "dictionary.rnak")
+    broken.write_text("[dictionary]\nrank = 5\n[selection]\nz = 2\n[dictionary]\nrank = 6\n", encoding="utf-8")
+    refused(launch.run(broken, run), broken, "dictionary.rank: given twice")
 
 
 def test_group_size_that_does_not_divide_the_ranks(config, run):

@@ -36,7 +36,13 @@ std::string message_of(const Call& call) {
   return "";
 }
 
-const ManualLimits limits{{{"Golf", "golfing"}, {"Tea"}, {"Gun"}}, 8, 100};
+ConceptNames names_of(const std::vector<std::vector<std::string>>& concepts) {
+  ConceptNames names("the run");
+  for (const auto& all : concepts) names.add(all.front(), std::span(all).subspan(1));
+  return names;
+}
+
+const ManualLimits limits{names_of({{"Golf", "golfing"}, {"Tea"}, {"Gun"}}), 8, 100};
 
 TEST(Manual, ReadsListsByNameOrAlias) {
   const ScratchDirectory directory;
@@ -56,7 +62,7 @@ TEST(Manual, ReadsListsByNameOrAlias) {
 TEST(Manual, ANameGoesBeforeAliases) {
   const ScratchDirectory directory;
   const ManualLimits names{
-      {{"Potter", "Hogwarts", "school"}, {"Hogwarts"}, {"Tea", "school"}}, 8, 100};
+      names_of({{"Potter", "Hogwarts", "school"}, {"Hogwarts"}, {"Tea", "school"}}), 8, 100};
   const auto decisions = read_manual(written(directory,
                                              "{\"concept\": \"Hogwarts\", \"features\": [3]}\n"
                                              "{\"concept\": \"Potter\", \"features\": [4]}\n"),
@@ -66,7 +72,10 @@ TEST(Manual, ANameGoesBeforeAliases) {
   const auto what = message_of([&] {
     read_manual(written(directory, "{\"concept\": \"school\", \"features\": [3]}\n"), names);
   });
-  EXPECT_NE(what.find("'school' is an alias of several concepts"), std::string::npos) << what;
+  EXPECT_NE(what.find("'school' is an alias of several concepts; give the name of one: 'Potter', "
+                      "'Tea'"),
+            std::string::npos)
+      << what;
 }
 
 TEST(Manual, TellsEveryProblemWithLineAndField) {
@@ -85,7 +94,8 @@ TEST(Manual, TellsEveryProblemWithLineAndField) {
   for (const char* part :
        {"line 1, field features: 8 is no id: whole numbers from 0 to 7",
         "line 1, field tokens: 100 is no id", "line 1, field tokens: -1 is no id",
-        "line 2, field concept: 'Golff' is not among the run's concepts; nearest is 'Golf'",
+        "line 2, field concept: 'Golff' is not among the run's 3 concepts; the nearest "
+        "name is 'Golf'",
         "line 3: is no JSON object", "line 4, field feature: unknown field",
         "line 4, field features: missing", "line 5, field concept: 'golfing' has a line already",
         "line 5, field features: 1 stands there twice", "line 6, field concept: must be the name",
