@@ -13,7 +13,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::int64_t description_tokens = 64, membership_tokens = 48;
+constexpr std::int64_t answer_tokens = 64;
 
 // Collective. Those of all concepts, each rank a part of them.
 std::vector<selection::Candidate> gather_candidates(const selection::Inputs& inputs,
@@ -40,6 +40,12 @@ auto answer_to(const BatchQuestion& question, const BatchContents& answers, cons
   return read(found->second);
 }
 
+std::vector<BatchQuestion> joined(std::vector<BatchQuestion> some,
+                                  const std::vector<BatchQuestion>& others) {
+  some.insert(some.end(), others.begin(), others.end());
+  return some;
+}
+
 }  // namespace
 
 std::vector<std::vector<selection::Judgement>> judge_features(Judge& judge,
@@ -48,22 +54,28 @@ std::vector<std::vector<selection::Judgement>> judge_features(Judge& judge,
                                                               cluster::Context& context) {
   const auto candidates = gather_candidates(inputs, options, context.world());
   const selection::Questioner questioner(judge.identity());
+  const bool at_once = options.judge_rounds == 1;
   std::vector<BatchQuestion> describe, membership;
-  for (const auto& candidate : candidates)
+  std::vector<std::optional<std::size_t>> places(candidates.size());  // in `membership`
+  const auto ask_about = [&](std::size_t i, const std::optional<std::string>& description) {
+    const auto c = candidates[i].concept_index;
+    places[i] = membership.size();
+    membership.push_back(questioner.membership(candidates[i], inputs.concept_hash(c),
+                                               inputs.names(c).front(), description));
+  };
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
     describe.push_back(
-        questioner.describe(candidate, inputs.concept_hash(candidate.concept_index)));
-  auto answers = judge.ask("describe", describe, description_tokens);
+        questioner.describe(candidates[i], inputs.concept_hash(candidates[i].concept_index)));
+    if (at_once) ask_about(i, std::nullopt);
+  }
+  auto answers = at_once ? judge.ask("features", joined(describe, membership), answer_tokens)
+                         : judge.ask("describe", describe, answer_tokens);
   std::vector<std::optional<std::string>> descriptions;
-  std::vector<std::size_t> places;  // of candidates, in `membership`
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     descriptions.push_back(answer_to(describe[i], answers, selection::description_of));
-    places.push_back(membership.size());
-    const auto c = candidates[i].concept_index;
-    if (descriptions[i])
-      membership.push_back(questioner.membership(candidates[i], inputs.concept_hash(c),
-                                                 inputs.names(c).front(), *descriptions[i]));
+    if (!at_once && descriptions[i]) ask_about(i, descriptions[i]);
   }
-  answers = judge.ask("membership", membership, membership_tokens);
+  if (!at_once) answers = judge.ask("membership", membership, answer_tokens);
   std::vector<std::vector<selection::Judgement>> judged(static_cast<std::size_t>(inputs.concepts));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const auto feature = static_cast<std::size_t>(candidates[i].feature);
@@ -71,9 +83,9 @@ std::vector<std::vector<selection::Judgement>> judge_features(Judge& judge,
     of_concept.resize(std::max(of_concept.size(), feature + 1));
     auto& judgement = of_concept[feature];
     judgement.state = selection::Judged::missing;
-    if (!descriptions[i]) continue;
-    judgement.description = *descriptions[i];
-    const auto said = answer_to(membership[places[i]], answers, selection::membership_of);
+    judgement.description = descriptions[i].value_or("");
+    if (!places[i]) continue;
+    const auto said = answer_to(membership[*places[i]], answers, selection::membership_of);
     if (!said) continue;
     judgement.state = said->is_member ? selection::Judged::yes : selection::Judged::no;
     judgement.confidence = said->confidence;

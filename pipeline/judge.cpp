@@ -40,6 +40,16 @@ std::vector<std::string> ids_of(const std::vector<BatchQuestion>& questions) {
   return ids;
 }
 
+// Those that no line of the answers, good or not, belongs to.
+std::vector<BatchQuestion> without_answers(const std::vector<BatchQuestion>& questions,
+                                           const std::string& answers) {
+  const auto ids = parse_batch_answers(answers).ids;
+  std::vector<BatchQuestion> open;
+  for (const auto& question : questions)
+    if (!ids.contains(question.id)) open.push_back(question);
+  return open;
+}
+
 // Collective. Rank 0's questions to everybody.
 std::vector<BatchQuestion> broadcast(cluster::Communicator& world,
                                      const std::vector<BatchQuestion>& questions) {
@@ -91,28 +101,51 @@ void Judge::wait(const std::string& round, std::size_t count) const {
                   "--accept-changes)");
 }
 
+std::vector<BatchQuestion> Judge::open_questions(const std::string& round,
+                                                 const std::vector<BatchQuestion>& questions,
+                                                 std::int64_t max_tokens) const {
+  const auto requests_of = [&](const std::vector<BatchQuestion>& list) {
+    std::string text;
+    for (const auto& question : list)
+      text +=
+          batch_request(question.id, configuration_.judge.name, question.prompt, max_tokens) + "\n";
+    return text;
+  };
+  std::error_code code;
+  std::filesystem::create_directories(file(""), code);
+  const auto answers = file(round + ".answers.jsonl"), kept = file(round + ".kept.jsonl");
+  auto open = without_answers(questions, read_text(kept));
+  const auto asked = read_text(file(round + ".jsonl"));
+  if (open.empty() || asked == requests_of(open)) return open;
+  // The questions are others than before: what was answered of those stays so.
+  if (const auto given = read_text(answers); !asked.empty() && !given.empty()) {
+    write_atomically(kept, given + "\n" + read_text(kept));
+    std::filesystem::remove(answers);
+    open = without_answers(questions, read_text(kept));
+  }
+  if (!open.empty()) write_atomically(file(round + ".jsonl"), requests_of(open));
+  return open;
+}
+
 BatchContents Judge::ask(const std::string& round, const std::vector<BatchQuestion>& questions,
                          std::int64_t max_tokens) {
   auto& world = context_.world();
-  bool any = false;
-  std::string text;
+  bool any = false, here = false;
+  std::string text, earlier;
+  std::vector<BatchQuestion> open;
   cluster::agree(world, [&] {
     if (!context_.is_root() || questions.empty()) return;
     any = true;
-    std::error_code code;
-    std::filesystem::create_directories(file(""), code);
-    std::string requests;
-    for (const auto& question : questions)
-      requests +=
-          batch_request(question.id, configuration_.judge.name, question.prompt, max_tokens) + "\n";
-    if (read_text(file(round + ".jsonl")) != requests)
-      write_atomically(file(round + ".jsonl"), requests);
+    open = open_questions(round, questions, max_tokens);
     text = read_batch_answers(file(round + ".answers.jsonl"), ids_of(questions), round + ".jsonl");
-    if (text.empty() && !inputs_.judge) wait(round, questions.size());
+    earlier = read_text(file(round + ".kept.jsonl"));
+    here = text.empty() && !open.empty();
+    if (here && !inputs_.judge) wait(round, open.size());
   });
   if (!cluster::any_of(world, any)) return {};
   text = cluster::broadcast_string(world, 0, text);
-  if (text.empty()) text = answer_here(round, broadcast(world, questions), max_tokens);
+  if (cluster::any_of(world, here)) text = answer_here(round, broadcast(world, open), max_tokens);
+  text += "\n" + cluster::broadcast_string(world, 0, earlier);
   answers_hash_ = cluster::Sha256().field(answers_hash_).field(text).hex();
   auto answers = parse_batch_answers(text);
   if (context_.is_root()) {

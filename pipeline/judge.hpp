@@ -32,6 +32,11 @@ class Judge {
   const std::string& answers_hash() const { return answers_hash_; }
 
  private:
+  // Rank 0. Those without an answer so far, which stand in ROUND.jsonl then. Where others stood
+  // there, the answers to those go to ROUND.kept.jsonl: what was answered is not asked again.
+  std::vector<BatchQuestion> open_questions(const std::string& round,
+                                            const std::vector<BatchQuestion>& questions,
+                                            std::int64_t max_tokens) const;
   // Throws Error of code waiting.
   [[noreturn]] void wait(const std::string& round, std::size_t count) const;
   std::string answer_here(const std::string& round, const std::vector<BatchQuestion>& questions,

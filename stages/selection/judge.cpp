@@ -39,6 +39,22 @@ constexpr const char* membership_task =
     "Description: Scientific disciplines such as chemistry, geology, astronomy and biology.\n"
     "Answer: {\"is_member\": false, \"confidence\": 0.9}\n\n";
 
+constexpr const char* membership_by_tokens_task =
+    "Below is a list of tokens, the strongest first, that one feature of a language model responds "
+    "to; some of them may be noise. Decide whether it is a feature of the given concept. It is "
+    "only if the concept is distinctive of what the relevant tokens share (a broader topic that "
+    "merely includes the concept is not enough) and central to it (one of several themes is not "
+    "enough). Answer with JSON alone: {\"is_member\": true or false, \"confidence\": a number "
+    "from 0 to 1}.\n\n"
+    "Example\n"
+    "Concept: Astronomy\n"
+    "Tokens: [\" telescope\", \" planet\", \" galaxy\", \" stars\", \" the\", \" orbit\"]\n"
+    "Answer: {\"is_member\": true, \"confidence\": 0.95}\n\n"
+    "Example\n"
+    "Concept: Astronomy\n"
+    "Tokens: [\" chemistry\", \" biology\", \" geology\", \" astronomy\", \" science\"]\n"
+    "Answer: {\"is_member\": false, \"confidence\": 0.9}\n\n";
+
 // JSON text even where a token is broken UTF-8.
 std::string dump(const json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
@@ -99,10 +115,13 @@ BatchQuestion Questioner::describe(const Candidate& candidate,
 
 BatchQuestion Questioner::membership(const Candidate& candidate, const std::string& concept_hash,
                                      const std::string& concept_name,
-                                     const std::string& description) const {
-  return question("membership", candidate, concept_hash,
-                  membership_task + ("Concept: " + concept_name) + "\nDescription: " + description +
-                      "\nAnswer:");
+                                     const std::optional<std::string>& description) const {
+  const auto name = "Concept: " + concept_name;
+  return question(
+      "membership", candidate, concept_hash,
+      description
+          ? membership_task + name + "\nDescription: " + *description + "\nAnswer:"
+          : membership_by_tokens_task + name + "\nTokens: " + dump(candidate.tokens) + "\nAnswer:");
 }
 
 std::optional<std::string> description_of(const std::string& content) {

@@ -28,9 +28,11 @@ class Questioner {
 
   // Which concept do the tokens share? In one sentence.
   BatchQuestion describe(const Candidate& candidate, const std::string& concept_hash) const;
-  // Is the concept distinctive of the described feature and central to it? In JSON.
+  // Is the concept distinctive of the feature and central to it? In JSON. The feature is shown by
+  // its description, as the paper does, or by its tokens where there is none.
   BatchQuestion membership(const Candidate& candidate, const std::string& concept_hash,
-                           const std::string& concept_name, const std::string& description) const;
+                           const std::string& concept_name,
+                           const std::optional<std::string>& description) const;
 
  private:
   BatchQuestion question(const std::string& round, const Candidate& candidate,

@@ -52,6 +52,10 @@ void describe(Options& options, OptionTable& table) {
   table.add_choice("selection.judge_candidates", options.judge_candidates,
                    "judge: features asked about, those of selection.ratio or all",
                    {"ratio", "all"});
+  table.add("selection.judge_rounds", options.judge_rounds,
+            "judge: 1: both questions about a feature at once, the second shows its tokens; 2: as "
+            "the paper, the second shows what was answered to the first",
+            {1, 2});
   table.add("selection.judge_confidence", options.judge_confidence,
             "judge: least confidence of a yes", {0, 1});
 }

@@ -26,6 +26,8 @@ struct Options {
   std::string manual;             // manual: file of features and tokens
   std::string judge_candidates = "ratio";  // judge: features asked about: ratio (those of
                                            // selection.ratio) | all
+  std::int64_t judge_rounds = 1;           // judge: 1: both questions at once; 2: as the paper,
+                                           // the second shows the answer to the first
   double judge_confidence = 0.85;          // judge: least confidence of a yes
 };
 

@@ -33,16 +33,56 @@ def feature_of(request):
     return int(request["custom_id"].split("-")[2])
 
 
-def wait_for(config, run, ranks):
-    done = launch.run(config, run, *JUDGE, ranks=ranks)
+def wait_for(config, run, ranks, *more):
+    done = launch.run(config, run, *JUDGE, *more, ranks=ranks)
     assert done.returncode == WAITING, done.stderr
     return done.stderr
 
 
-@pytest.mark.parametrize("ranks", [0, 2, 3])
-def test_two_rounds_of_answers(config, tmp_path, ranks):
+YES = '{"is_member": true, "confidence": 0.9}'
+
+
+def is_membership(request):
+    return request["custom_id"].startswith("membership-")
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_both_questions_at_once(config, tmp_path, ranks):
     run, judge = tmp_path / "run", tmp_path / "run" / "judge"
-    said = wait_for(config, run, ranks)
+    assert "features.answers.jsonl" in wait_for(config, run, ranks)
+    requests = lines(judge / "features.jsonl")
+    asked = [request for request in requests if is_membership(request)]
+    assert {feature_of(request) for request in asked} == {feature_of(request) for request in requests}
+    assert len(requests) == 2 * len(asked)
+    assert all("\nTokens: [" in request["body"]["messages"][0]["content"] for request in requests)
+    write(judge / "features.answers.jsonl",
+          [answer(request, YES if is_membership(request) else "Things.") for request in requests if request is not asked[0]])
+    done = launch.run(config, run, *JUDGE, ranks=ranks)
+    assert done.returncode == DONE and "1 features have no answer of the judge" in done.stderr
+    states = contents(run / "selection.h5")["features/judged"]
+    assert (states == 3).sum() == 1 and (states == 1).sum() == len(asked) - 1
+    # Other candidates: what was answered is not asked again, the one without an answer is, and so are the new ones.
+    every = [*settings("selection.judge_candidates=all"), "--accept-changes"]
+    wait_for(config, run, ranks, *every)
+    more = lines(judge / "features.jsonl")
+    answered = {request["custom_id"] for request in requests} - {asked[0]["custom_id"]}
+    assert not answered & {request["custom_id"] for request in more}
+    assert asked[0]["custom_id"] in {request["custom_id"] for request in more}
+    write(judge / "features.answers.jsonl",
+          [answer(request, YES if is_membership(request) else "Things.") for request in more])
+    done = launch.run(config, run, *JUDGE, *every, ranks=ranks)
+    assert done.returncode == DONE and "have no answer" not in done.stderr
+    selection = contents(run / "selection.h5")
+    assert (selection["features/judged"] == 1).sum() == len(asked) + sum(map(is_membership, more)) - 1
+    # And back: nothing is left to ask.
+    assert launch.run(config, run, *JUDGE, "--accept-changes", ranks=ranks).returncode == DONE
+    assert (contents(run / "selection.h5")["features/judged"] == 1).sum() == len(asked)
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_two_rounds_of_answers(config, tmp_path, ranks):
+    run, judge, twice = tmp_path / "run", tmp_path / "run" / "judge", settings("selection.judge_rounds=2")
+    said = wait_for(config, run, ranks, *twice)
     assert "describe.answers.jsonl" in said and "the same command again" in said
     assert json.loads((run / "manifest.json").read_text())["outcome"].startswith("waiting: ")
     describe = lines(judge / "describe.jsonl")
@@ -50,18 +90,17 @@ def test_two_rounds_of_answers(config, tmp_path, ranks):
     # One answer is missing, one is empty, one line is broken.
     write(judge / "describe.answers.jsonl",
           ["broken", answer(describe[1], " ")] + [answer(request, "Things.") for request in describe[2:]])
-    assert "membership.answers.jsonl" in wait_for(config, run, ranks)
+    assert "membership.answers.jsonl" in wait_for(config, run, ranks, *twice)
     membership = lines(judge / "membership.jsonl")
     assert len(membership) == len(describe) - 2
     assert "Description: Things." in membership[0]["body"]["messages"][0]["content"]
     # Answers to other questions do not count as answers.
     write(judge / "membership.answers.jsonl", [answer({"custom_id": "membership-of-old"}, "{}")])
-    assert "answers none of the questions" in wait_for(config, run, ranks)
-    yes = '{"is_member": true, "confidence": 0.9}'
+    assert "answers none of the questions" in wait_for(config, run, ranks, *twice)
     write(judge / "membership.answers.jsonl",
-          [answer(membership[0], yes), answer(membership[1], '{"is_member": false, "confidence": 0.9}'),
-           answer(membership[2], "perhaps")] + [answer(request, yes) for request in membership[3:]])
-    done = launch.run(config, run, *JUDGE, ranks=ranks)
+          [answer(membership[0], YES), answer(membership[1], '{"is_member": false, "confidence": 0.9}'),
+           answer(membership[2], "perhaps")] + [answer(request, YES) for request in membership[3:]])
+    done = launch.run(config, run, *JUDGE, *twice, ranks=ranks)
     assert done.returncode == DONE, done.stderr
     assert "3 features have no answer of the judge" in done.stderr
     selection = contents(run / "selection.h5")
@@ -70,10 +109,10 @@ def test_two_rounds_of_answers(config, tmp_path, ranks):
     assert (states == 1).sum() == len(describe) - 4
     assert (selection["features/selected"] == (states == 1)).all()
     # Complete, it stays so; other answers are another selection.
-    again = launch.run(config, run, *JUDGE, ranks=ranks)
+    again = launch.run(config, run, *JUDGE, *twice, ranks=ranks)
     assert again.returncode == DONE and contents(run / "selection.h5").keys() == selection.keys()
-    write(judge / "membership.answers.jsonl", [answer(membership[0], yes)])
-    assert launch.run(config, run, *JUDGE, ranks=ranks).returncode == DONE
+    write(judge / "membership.answers.jsonl", [answer(membership[0], YES)])
+    assert launch.run(config, run, *JUDGE, *twice, ranks=ranks).returncode == DONE
     assert contents(run / "selection.h5")["features/selected"].sum() == 1
 
 
@@ -83,13 +122,12 @@ def test_a_local_model_answers(base, config, tmp_path, ranks):
     local = [*JUDGE, *settings(f"judge.model={base}/model")]
     done = launch.run(config, run, *local, ranks=ranks)
     assert done.returncode == DONE, done.stderr
-    for name in ("describe", "membership"):
-        requests = [line["custom_id"] for line in lines(run / "judge" / f"{name}.jsonl")]
-        assert [line["custom_id"] for line in lines(run / "judge" / f"{name}.answers.jsonl")] == requests
-    answers = (run / "judge" / "describe.answers.jsonl").read_text()
+    requests = [line["custom_id"] for line in lines(run / "judge" / "features.jsonl")]
+    assert [line["custom_id"] for line in lines(run / "judge" / "features.answers.jsonl")] == requests
+    answers = (run / "judge" / "features.answers.jsonl").read_text()
     other = tmp_path / "other"
     assert launch.run(config, other, *local, ranks=2).returncode == DONE
-    assert (other / "judge" / "describe.answers.jsonl").read_text() == answers
+    assert (other / "judge" / "features.answers.jsonl").read_text() == answers
 
 
 def figures(run, concept, name):

@@ -247,6 +247,11 @@ TEST(Judge, RequestsAreOfTheBatchFormat) {
   const auto membership = questioner.membership(candidate, "0123456789abcdef", "Golf", "Sport.");
   EXPECT_NE(membership.prompt.find("Concept: Golf\nDescription: Sport.\nAnswer:"),
             std::string::npos);
+  const auto by_tokens = questioner.membership(candidate, "0123456789abcdef", "Golf", std::nullopt);
+  EXPECT_NE(
+      by_tokens.prompt.find("Concept: Golf\nTokens: [\" golf\",\"\uFFFD\",\" club\"]\nAnswer:"),
+      std::string::npos);
+  EXPECT_NE(by_tokens.id, membership.id);
   // Another judge, and another question, are other ids.
   EXPECT_NE(Questioner("other").describe(candidate, "0123456789abcdef").id, question.id);
   EXPECT_NE(questioner.membership(candidate, "0123456789abcdef", "Golf", "Tea.").id, membership.id);
