@@ -79,21 +79,22 @@ class Bench {
 
 void print(const json& line) { std::cout << line.dump() << std::endl; }
 
-// The share of the machine's product rate that the model's products make up in this time.
-double gflops(const Bench& bench, std::int64_t tokens, double seconds) {
+// Flops of a token's products with the layers' weights; attention itself is left out.
+double flops_a_token(const Bench& bench) {
   double parameters = 0;
   auto weights = bench.weights();
   for (const auto& layer : weights.layers)
     for (const auto& w : {layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down})
       parameters += static_cast<double>(w.numel());
-  return 2e-9 * parameters * static_cast<double>(tokens) / seconds;
+  return 2 * parameters;
 }
 
-double product_gflops() {
+// What these flops in that time make of the rate of one plain float32 product.
+double share_of_product_rate(double flops, double seconds) {
   const auto a = at::randn({1024, 1024}), b = at::randn({1024, 1024});
   std::vector<double> times;
   for (int i = 0; i < 8; ++i) times.push_back(bench::seconds_of([&] { at::mm(a, b); }));
-  return 2e-9 * 1024 * 1024 * 1024 / bench::median(times);
+  return flops / seconds / (2.0 * 1024 * 1024 * 1024 / bench::median(times));
 }
 
 // Questions of one kind: seconds, and what the peer compares (to FILE).
@@ -120,8 +121,8 @@ void questions(const Bench& bench, cluster::Communicator& world, ProbeKind kind,
          {"threads", at::get_num_threads()},
          {"items", probes.size()},
          {"seconds", seconds},
-         {"gflops", gflops(bench, tokens, seconds)},
-         {"product_gflops", product_gflops()}});
+         {"of_product_rate",
+          share_of_product_rate(flops_a_token(bench) * static_cast<double>(tokens), seconds)}});
 }
 
 // An edit of the first concept: its own and its similar-domain questions, and `general` of those
@@ -204,9 +205,16 @@ void forward(const Bench& bench) {
       const auto logits = model.logits(model.hidden(batch))[0];
       at::cross_entropy_loss(logits.narrow(0, 0, 255), batch.ids[0].narrow(0, 1, 255)).backward();
     }));
-  print({{"case", "forward"},
-         {"forward_tokens_s", 16 * 64 / bench::median(forward)},
-         {"backward_tokens_s", 256 / bench::median(both)}});
+  // Each position's logits are made; backward takes twice the products of forward.
+  const auto& config = bench.base().config();
+  const double flops =
+      flops_a_token(bench) + 2.0 * static_cast<double>(config.vocab * config.width);
+  print(
+      {{"case", "forward"},
+       {"forward_tokens_s", 16 * 64 / bench::median(forward)},
+       {"forward_of_product_rate", share_of_product_rate(flops * 16 * 64, bench::median(forward))},
+       {"backward_tokens_s", 256 / bench::median(both)},
+       {"backward_of_product_rate", share_of_product_rate(3 * flops * 256, bench::median(both))}});
 }
 
 int run(int count, char** words) {

@@ -68,7 +68,7 @@ def main(path):
     rows = evaluation(lines)
     if rows:
         print("Evaluation of SmolLM2-135M-Instruct (items a second); peer: transformers, same tokens and cores")
-        table(["work", "quench", "peer", "ratio", "to reach", "agreement"], rows)
+        table(["work", "quench", "peer", "ratio", "to reach", "of product's rate", "agreement"], rows)
     ranks = {x["ranks"]: x["seconds"] for x in lines if x["case"] == "choice" and x.get("threads") == 1}
     if 1 in ranks and 2 in ranks:
         print(f"1 to 2 ranks of one thread, choices: {ranks[1] / ranks[2]:.2f} (to reach: 1.9)\n")
@@ -94,21 +94,26 @@ def evaluation(lines):
             return f"scores to {peer['largest_difference']:.1e}"
         return f"{100 * peer['same_tokens']:.1f}% of tokens the same"
 
+    def share(x, key):
+        return f"{x[key]:.0%}" if key in x else "-"
+
     to_reach = {"letter": 1.8, "choice": 2.5, "generate": 1.5, "forward": 1.0, "backward": 1.0}
     for case in ("letter", "choice", "generate"):
         if case in ours and case in peers:
             mine, peer = ours[case], peers[case]
             rows.append([case, mine["items"] / mine["seconds"], mine["items"] / peer["seconds"],
-                         peer["seconds"] / mine["seconds"], to_reach[case], agreement(case, peer)])
+                         peer["seconds"] / mine["seconds"], to_reach[case],
+                         share(mine, "of_product_rate"), agreement(case, peer)])
     for key in ("forward", "backward"):
         if "forward" in ours and "forward" in peers:
             mine, peer = ours["forward"][key + "_tokens_s"], peers["forward"][key + "_tokens_s"]
-            rows.append([key + " (tokens)", mine, peer, mine / peer, to_reach[key], ""])
+            rows.append([key + " (tokens)", mine, peer, mine / peer, to_reach[key],
+                         share(ours["forward"], key + "_of_product_rate"), ""])
     if "cell" in ours:
         x = ours["cell"]
         possible = x["items"] / max(1, x["computed"])
         rows.append(["cell, reuse on / off", x["items"] / x["seconds_on"], x["items"] / x["seconds_off"],
-                     x["seconds_off"] / x["seconds_on"], 0.9 * possible,
+                     x["seconds_off"] / x["seconds_on"], 0.9 * possible, "-",
                      f"{x['own']} + {x['similar']} + {x['general']}: {x['computed']} of {x['items']} have an edited "
                      f"token (at most {possible:.2f}), "
                      f"scores to {x['largest_difference']:.1e}"])

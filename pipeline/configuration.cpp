@@ -69,6 +69,11 @@ void check_forms(const corpus::Options& corpus, const evaluation::Options& evalu
   if (!asks_for(form))
     problems.add("corpus.train_forms", "lacks " + form + ", which evaluation.form = " + form +
                                            " chooses strengths by; add it");
+  if (corpus.letter && !asks_for("letter"))
+    problems.add(
+        "corpus.train_forms",
+        "lacks letter: gates on general knowledge would be by likelihood, its test figures "
+        "by letters; add it, or set corpus.letter = false");
   if (evaluation.objective == "margin")
     problems.add("evaluation.objective", "margin is of choice questions alone; evaluation.form = " +
                                              form + " needs accuracy");

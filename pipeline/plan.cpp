@@ -38,11 +38,11 @@ struct Work {
 std::int64_t attacked(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts) {
   const auto& r = c.relearning;
   if (!r.enabled) return 0;
-  std::int64_t count = std::ranges::count_if(concepts, [&](const auto& entry) {
-    const bool named =
-        r.concepts.empty() || std::ranges::find(r.concepts, entry.name) != r.concepts.end();
-    return named && entry.paragraphs > 0;
-  });
+  Problems told;  // when the inputs were read
+  const auto named =
+      corpus::names_of(concepts, "the run").find_all(r.concepts, "relearning.concepts", told);
+  std::int64_t count = std::ranges::count_if(
+      named, [&](auto i) { return concepts[static_cast<std::size_t>(i)].paragraphs > 0; });
   if (r.max_concepts > 0) count = std::min(count, r.max_concepts);
   return count * r.seeds * (r.control ? 2 : 1);
 }
@@ -71,10 +71,17 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
                           : 0;
   const double letters = c.corpus.letter ? own : 0;
   const double once = own + common + text + open + letters;
-  // Baseline, evaluation (alone and joint), and half of the questions in each cell (as many as the
-  // search may take) and once for the joint edit.
-  work.forward_tokens = once * (c.evaluation.alone ? 3 : 2) +
-                        own / 2 * static_cast<double>(erasure::most_cells(c.erasure) + 1);
+  // Baseline and the joint model; each concept alone: its own test probes, and the shared ones
+  // anew.
+  const auto n = static_cast<double>(work.concepts);
+  work.forward_tokens = 2 * once;
+  if (c.evaluation.alone) work.forward_tokens += (once - common + n * common) / 2;
+  // The train half in each cell, as many as the search may take, and in each step of the joint
+  // edit's back-off; the test half in each point of the curve, whose concepts add up to twice n.
+  const auto cells = static_cast<double>(erasure::most_cells(c.erasure));
+  const auto factors = static_cast<double>(std::ssize(c.erasure.back_off));
+  work.forward_tokens += cells * (own + n * common) / 2 + factors * (own + common) / 2;
+  if (c.evaluation.curve) work.forward_tokens += own + std::log2(std::max(2.0, n)) * common / 2;
   const double points = static_cast<double>(c.relearning.points + 1);
   const double questions_each =
       work.concepts == 0 ? 0 : own / 2 / static_cast<double>(work.concepts);

@@ -280,7 +280,8 @@ void add_composite_counts(std::vector<std::int64_t>& counts, const Rules& rules,
     const auto kept = kept_by(form, place);
     of(prefix + "efficacy") = own;
     of(prefix + "specificity") = kept;
-    of(prefix + "harmonic_all") = own + kept + instructions;
+    of(prefix + "harmonic_all") =
+        own + kept + (rules.unguarded_fraction || parts.coherence ? instructions : 0);
   };
   fill(rules.form, 0, "");
   of("own_left") = items(rules.form, Subset::own);

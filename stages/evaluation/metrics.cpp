@@ -150,11 +150,16 @@ std::vector<std::int64_t> Sample::counts() const {
   std::vector<std::int64_t> counts(figure_names().size(), 0);
   for (std::size_t s = 0; s < strata_.size(); ++s) {
     const auto& place = layout().strata[s];
-    for (std::size_t k = 0; k < place.width; ++k) {
+    // Of an item, the base model's totals, then the edited one's.
+    const auto counted = [&](std::size_t at) {
       std::int64_t n = 0;
       for (std::size_t i = 0; i < strata_[s].size(); ++i)
-        n += strata_[s].items[i * 2 * place.width + place.width + k].whole > 0 ? 1 : 0;
-      counts[place.base + k] = counts[place.edited + k] = n;
+        n += strata_[s].items[i * 2 * place.width + at].whole > 0 ? 1 : 0;
+      return n;
+    };
+    for (std::size_t k = 0; k < place.width; ++k) {
+      counts[place.base + k] = counted(k);
+      counts[place.edited + k] = counted(place.width + k);
     }
   }
   add_composite_counts(counts, rules_, parts_);

@@ -77,7 +77,9 @@ function showSummary() {
     text += ` After fine-tuning on texts about ${attacked.length === 1 ? 'one concept' : attacked.length + ' of the concepts'}, ` +
       `${percent(back)} is there, ${percent(before)} before` + (isNumber(control) ? `; the untouched model stands at ${percent(control)} after the same training.` : '.');
   }
-  if (!counted.length) text = 'No concept was edited: ' + (data.joint && data.joint.status === 'gated' ? 'no joint edit passed its gates.' : 'see the status of each below.');
+  if (data.joint && data.joint.status === 'gated')
+    text = `${counted.length} of ${concepts.length} concepts have an edit of their own, but no joint edit passed its gates: the joint and exported model is the untouched one.`;
+  else if (!counted.length) text = 'No concept was edited: see the status of each below.';
   $('verdict').textContent = text;
   const tiles = [['Efficacy', mean.efficacy, 'of the concepts is gone'], ['Specificity', mean.specificity, 'of the rest is kept'],
     ['Coherence', mean.coherence, 'of fluent answering is kept'], ['Harmonic mean', mean.harmonic_all, 'of the three']];

@@ -108,9 +108,12 @@ std::string table_of(const json& document) {
     table.add_row({});
     table.add_row(std::move(cells));
   }
+  const bool gated = document.contains("joint") && document["joint"]["status"] == "gated";
   return table.text() +
-         "all concepts erased in one model, test questions, relative to the untouched model; [95% "
-         "interval]\nn: questions that efficacy is of; of the mean: concepts\n"
+         (gated ? "no joint edit passed its gates: these are the untouched model's figures\n"
+                : "all concepts erased in one model, test questions, relative to the untouched "
+                  "model; [95% interval]\n") +
+         "n: questions that efficacy is of; of the mean: concepts\n"
          "relearned: share of the concept's figure after the attack, erased / untouched model\n";
 }
 

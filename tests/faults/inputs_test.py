@@ -53,6 +53,7 @@ def catalog(base, tmp_path):
     ("activations.layers=0-3", ["activations.layers", "'0-3'", "layers 0 to 2"]),
     ("evaluation.form=letter", ["corpus.train_forms", "lacks letter", "evaluation.objective"]),
     ("corpus.train_forms=choice,lettr", ["corpus.train_forms", "'lettr'"]),
+    ("evaluation.form=open", ["corpus.train_forms", "lacks open", "lacks letter"]),
     ("run.device=gpu", ["run.device", "'gpu'", "auto | cpu | cuda"]),
     ("run.model=/nowhere/model", ["run.model", "/nowhere/model"]),
     ("run.catalog=/nowhere/catalog", ["run.catalog", "/nowhere/catalog"]),
@@ -127,6 +128,20 @@ def test_plan_counts_the_activations_factorised(config, run):
     assert [p["activation_fits"] for p in (off, on, every)] == [0, 6, 9]
     assert off["rank_hours"] < on["rank_hours"] < every["rank_hours"]
     assert off["forward_tokens"] < on["forward_tokens"] == every["forward_tokens"]  # layer 2 is the last
+
+
+def test_plan_counts_what_a_cell_asks(config, run):
+    def tokens(*assignments):
+        words = [tiny_run.QUENCH, "plan", "-c", config, *settings(f"run.directory={run}", "activations.layers=", *assignments), "--json"]
+        return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)["forward_tokens"]
+
+    # Answers to instructions are made in each cell: their length weighs as often as there are cells.
+    def weight(*assignments):
+        return tokens("evaluation.instruction_tokens=30", *assignments) - tokens("evaluation.instruction_tokens=20", *assignments)
+
+    one, three = (["erasure.search=grid", f"erasure.strengths={strengths}"] for strengths in ("1", "1,2,3"))
+    assert weight(*three) > weight(*one) > weight(*one, "evaluation.alone=false") > 0
+    assert tokens(*one) > tokens(*one, "evaluation.curve=false")
 
 
 def test_activations_of_an_earlier_configuration_are_removed(config, reference, run):

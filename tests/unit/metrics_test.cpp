@@ -295,6 +295,23 @@ TEST(Summarise, EmptyAnswersLowerCoherence) {
   EXPECT_EQ(summary(answers)["coherence"].value, 0);
 }
 
+TEST(Summarise, AFigureCountsItsOwnItems) {
+  Answers answers;
+  answers.add_choice(Subset::own, 1, 0.5f);
+  answers.add_choice(Subset::similar, 1, 1);
+  answers.add(ProbeKind::instruction, Subset::general, {20, 10, 0}, {20, 10, 0});
+  answers.add(ProbeKind::instruction, Subset::general, {20, 10, 0}, {0, 0, 1});  // says nothing
+  const auto s = summary(answers);
+  EXPECT_EQ(s["base_general_answer_perplexity"].n, 2);
+  EXPECT_EQ(s["general_answer_perplexity"].n, 1);
+  EXPECT_EQ(s["harmonic_all"].n, 4);
+  Answers silent;  // the base model answers no instruction: coherence is no part of it
+  silent.add_choice(Subset::own, 1, 0.5f);
+  silent.add_choice(Subset::similar, 1, 1);
+  silent.add(ProbeKind::instruction, Subset::general, {0, 0, 1}, {20, 10, 0});
+  EXPECT_EQ(summary(silent)["harmonic_all"].n, 2);
+}
+
 TEST(Summarise, PartsOfCoherence) {
   Answers answers;
   add_instructions(answers);
