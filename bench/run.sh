@@ -56,8 +56,11 @@ gemma=$(embedding gemma-3-270m 1)
     for case in '2304 6000 100' '4096 6000 200'; do
       [ ! -x "$python" ] || measure "$python" bench/reference.py $case
     done
-    measure "$bench" catalog 64 2304 100
+    measure mpirun --bind-to none -n 1 "$bench" catalog 64 2304 100
+    measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n 2 "$bench" catalog 64 2304 100
     measure "$bench" joint 640 262144 2048 $gemma
+    # Weak scaling: as many rows a rank as two ranks have of all.
+    measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n 1 "$bench" joint 640 131072 2048 $gemma
     for ranks in 1 2; do
       measure env OMP_NUM_THREADS=1 mpirun --bind-to none -n $ranks "$bench" joint 640 262144 2048 $gemma
     done

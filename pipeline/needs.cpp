@@ -53,7 +53,8 @@ dictionary::FitShape fit_shape(const Configuration& configuration, const model::
       .kept = kept_per_feature(tokens, options.density),
       .ranks = options.scope == "concept" ? static_cast<int>(configuration.run.group_size) : ranks,
       .product_speed =
-          model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
+          model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1,
+      .iterations = dictionary::expected_iterations(options)};
 }
 
 model::MemoryEstimate memory_needs(const Configuration& configuration,

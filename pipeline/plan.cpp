@@ -146,12 +146,9 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config, s
   const auto shape = fit_shape(c, config, tokens, ranks);
   dictionary::Machine machine;
   machine.product_rate = gflops * 1e9;
-  const auto form = dictionary::choose_form(shape, dictionary::form_of(c.dictionary), machine);
+  // The form as the solver chooses it, what it takes at the rate given.
+  const auto form = dictionary::choose_form(shape, dictionary::form_of(c.dictionary));
   const auto cost = dictionary::predict(shape, form, machine);
-  const double iterations =
-      std::min(static_cast<double>(c.dictionary.max_iterations),
-               c.dictionary.stop == "patience" ? dictionary::usual_patient_iterations
-                                               : dictionary::usual_iterations);
   const double fits = c.dictionary.scope == "concept" ? static_cast<double>(concepts) : 1;
   return {{"scope", c.dictionary.scope},
           {"factorisations", fits},
@@ -163,7 +160,7 @@ json dictionary_plan(const Configuration& c, const model::ModelConfig& config, s
           {"bytes_sent_an_iteration", cost.bytes_sent},
           {"bytes_a_rank", cost.resident_bytes},
           {"seconds_an_iteration", cost.seconds},
-          {"rank_hours", fits * shape.ranks * cost.fit_seconds(iterations) / 3600}};
+          {"rank_hours", fits * shape.ranks * cost.fit_seconds(shape.iterations) / 3600}};
 }
 
 json plan_of(const Configuration& c, double gflops, int ranks) {

@@ -162,11 +162,12 @@ void add_to_timings(const std::filesystem::path& file,
 
 bool decides_results(const std::string& key) {
   static const std::set<std::string> free = {
-      "run.directory",       "run.export_to",      "run.group_size",   "run.threads",
-      "run.device",          "run.watchdog",       "dictionary.batch", "dictionary.checkpoint",
-      "run.time_limit",      "run.baseline_cache", "judge.batch",      "run.model",
-      "run.catalog",         "judge.model",        "selection.manual", "selection.frequencies",
-      "dictionary.init_file"};  // from run.model on by hashes
+      "run.directory", "run.export_to", "run.group_size", "run.threads", "run.device",
+      "run.watchdog", "run.time_limit", "run.baseline_cache", "dictionary.batch",
+      "dictionary.checkpoint", "activations.checkpoint", "judge.batch",
+      // These by what they hold.
+      "run.model", "run.catalog", "judge.model", "selection.manual", "selection.frequencies",
+      "dictionary.init_file"};
   return !free.contains(key) && !key.starts_with("report.");
 }
 

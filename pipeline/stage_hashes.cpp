@@ -39,7 +39,8 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
                    {"dictionary."},
                    {"dictionary.batch", "dictionary.checkpoint", "dictionary.init_file"})});
   hashes.activations =
-      hash_of({"activations", hashes.corpus, hashes.model, options({"activations."})});
+      hash_of({"activations", hashes.corpus, hashes.model,
+               configuration.table().fingerprint({"activations."}, {"activations.checkpoint"})});
   hashes.selection = hash_of({"selection", hashes.dictionary, hash_inputs(identity, "selection/"),
                               configuration.table().fingerprint(
                                   {"selection."}, {"selection.manual", "selection.frequencies"})});

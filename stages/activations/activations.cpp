@@ -27,7 +27,7 @@ std::string fingerprint_of(const Options& options) {
   copy.layers.clear();
   OptionTable table;
   describe(copy, table);
-  return table.fingerprint({"activations."});
+  return table.fingerprint({"activations."}, {"activations.checkpoint"});
 }
 
 std::string hash_of(const std::vector<Tokens>& sentences) {

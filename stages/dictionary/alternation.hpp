@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cluster/communicator.hpp"
+#include "cluster/error.hpp"
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/factorise.hpp"
 #include "stages/factorisation/ridge_system.hpp"
@@ -48,6 +49,9 @@ class Alternation {
   const Fit::Seconds& seconds() const { return seconds_; }
 
  protected:
+  [[noreturn]] static void refuse_overflow() {
+    throw DataError("the factorisation overflows: the embedding rows are too large");
+  }
   Alternation(double ridge, std::int64_t kept) : ridge_(ridge), kept_(kept) {}
 
   RidgeSystem ridge_;

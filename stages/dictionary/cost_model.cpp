@@ -113,7 +113,7 @@ Form choose_form(const FitShape& shape, const std::string& wanted, const Machine
   const double numbers =
       static_cast<double>(shape.rows) / shape.ranks * static_cast<double>(shape.rank);
   const auto seconds = [&](Form form) {
-    return predict(shape, form, machine).fit_seconds(usual_iterations);
+    return predict(shape, form, machine).fit_seconds(shape.iterations);
   };
   auto best = Form::streamed;
   if (numbers <= most_kept_numbers && seconds(Form::bounded) < seconds(best)) best = Form::bounded;

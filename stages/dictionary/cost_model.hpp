@@ -6,6 +6,10 @@
 // What a factorisation costs, before it is done: the solver chooses by it, and plans print it.
 namespace quench::dictionary {
 
+// Iterations that a fit usually takes under the rule `progress`, and under `patience`
+// (docs/scaling.md).
+constexpr double usual_iterations = 100, usual_patient_iterations = 650;
+
 struct FitShape {
   std::int64_t rows = 0;     // n, over all ranks of the group
   std::int64_t width = 0;    // d
@@ -14,6 +18,7 @@ struct FitShape {
   int ranks = 1;             // of the group
   double product_speed = 1;  // of products with A over float32 ones: rows of bfloat16, and a
                              // processor that multiplies such, are faster
+  double iterations = usual_iterations;  // expected
 };
 
 // Direct forms hold A and multiply it by F~: `bounded` skips entries that cannot win, `streamed`
@@ -46,13 +51,9 @@ struct Cost {
 // Predicted cost of a mean iteration.
 Cost predict(const FitShape& shape, Form form, const Machine& machine = {});
 
-// `wanted`: a form's name, or "auto": the cheapest one, over the usual number of iterations, of
-// those that fit; also instead of a `gram` that does not (several ranks, n > 16,384, K > d, 2K >
+// `wanted`: a form's name, or "auto": the cheapest one, over the expected iterations, of those that
+// fit; also instead of a `gram` that does not (several ranks, n > 16,384, K > d, 2K >
 // n).
 Form choose_form(const FitShape& shape, const std::string& wanted, const Machine& machine = {});
-
-// Iterations that a fit usually takes under the rule `progress`, and under `patience`
-// (docs/scaling.md).
-constexpr double usual_iterations = 100, usual_patient_iterations = 650;
 
 }  // namespace quench::dictionary

@@ -69,6 +69,16 @@ struct Job {
   std::function<void(std::int64_t, double)> progress;
 };
 
+// The steps of a fit beside its whole time, in the run's timings.
+void add_steps(const Fit::Seconds& seconds, cluster::Timers& timers) {
+  timers.add("kernel/factorise/start", seconds.start);
+  timers.add("kernel/factorise/systems", seconds.systems);
+  timers.add("kernel/factorise/dense", seconds.dense);
+  timers.add("kernel/factorise/winners", seconds.winners);
+  timers.add("kernel/factorise/sparse", seconds.sparse);
+  timers.add("kernel/factorise/communication", seconds.communication);
+}
+
 // Collective over the group.
 Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::string& purpose,
                cluster::Communicator& group) {
@@ -90,6 +100,7 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
   hooks.progress = job.progress;
   try {
     auto fit = factorise(*shard, initial, job.options, group, hooks);
+    add_steps(fit.seconds, job.context.timers);
     fit.factors.tokens = std::move(tokens);
     return fit;
   } catch (const c10::Error& error) {
@@ -135,8 +146,7 @@ std::vector<cluster::Task> make_tasks(const Inputs& inputs, const Options& optio
 std::string count_text(double count) { return std::to_string(std::llround(count)); }
 
 // What was chosen and how right the prediction was, told once for the whole stage. Collective.
-void log_cost(const Block& block, const Options& options, int group_size,
-              cluster::Communicator& comm) {
+void log_cost(const Block& block, cluster::Communicator& comm) {
   enum : std::size_t { measured, predicted, on_device, device_seconds, of_form };
   constexpr Form forms[] = {Form::bounded, Form::streamed, Form::gram};
   std::vector<double> sums(of_form + std::size(forms), 0);
@@ -147,22 +157,17 @@ void log_cost(const Block& block, const Options& options, int group_size,
       sums[device_seconds] += block.seconds[i];
       continue;
     }
-    const auto rows = std::ssize(block.tokens[i]);
-    const FitShape shape{rows,         block.width,
-                         options.rank, kept_per_feature(rows, options.density),
-                         group_size,   HalfProduct::speed()};
-    const auto form = form_named(block.forms[i]);
     sums[measured] += block.seconds[i];
-    sums[predicted] +=
-        predict(shape, form).fit_seconds(static_cast<double>(block.objectives[i].size()));
-    ++sums[of_form + static_cast<std::size_t>(form)];
+    sums[predicted] += block.predicted_seconds[i];
+    ++sums[of_form + static_cast<std::size_t>(form_named(block.forms[i]))];
   }
   cluster::all_reduce_sum(comm, std::span<double>(sums));
   if (comm.rank() != 0) return;
   if (sums[on_device] > 0)
     cluster::log_info("dictionary: " + count_text(sums[on_device]) +
                       " factorisations on devices, " +
-                      cluster::format_duration(sums[device_seconds]) + " of a rank");
+                      cluster::format_duration(sums[device_seconds]) +
+                      " of a rank (the cost model is of processors)");
   std::string counts;
   for (const auto form : forms)
     if (const auto count = sums[of_form + static_cast<std::size_t>(form)]; count > 0)
@@ -348,7 +353,7 @@ Dictionaries run(const Inputs& inputs, const Options& options, cluster::Context&
   const auto* given = initial_file ? &*initial_file : nullptr;
   const auto block = joint ? factorise_jointly(inputs, options, given, context)
                            : factorise_concepts(inputs, options, given, context);
-  log_cost(block, options, joint ? comm.size() : context.session.group().size(), comm);
+  log_cost(block, comm);
   const auto path = context.run_directory / "dictionary.h5";
   write(comm, path, {stage_name, schema, inputs.run_id, inputs.inputs_hash}, block, inputs.scale,
         joint);

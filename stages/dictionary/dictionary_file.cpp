@@ -19,6 +19,7 @@ void append(Block& block, Fit fit, std::string failure) {
   block.ridges.push_back(fit.ridge);
   block.shares.push_back(fit.share_computed);
   block.seconds.push_back(fit.seconds.total());
+  block.predicted_seconds.push_back(fit.predicted_seconds);
   block.stop_reasons.push_back(std::move(fit.stop_reason));
   block.forms.push_back(std::move(fit.form));
   block.failures.push_back(std::move(failure));

@@ -15,7 +15,7 @@ struct Block {
   std::int64_t width = 0;
   std::int64_t failed = 0;                           // over all ranks
   std::vector<std::int64_t> ranks, best_iterations;  // of each dictionary
-  std::vector<double> ridges, shares, seconds;
+  std::vector<double> ridges, shares, seconds, predicted_seconds;
   std::vector<std::string> stop_reasons, forms, failures;
   std::vector<std::vector<std::int32_t>> tokens;
   std::vector<std::vector<double>> objectives;

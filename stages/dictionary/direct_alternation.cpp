@@ -158,6 +158,7 @@ double DirectAlternation::iterate(bool stop, bool save) {
   Laps laps;
   const auto vectors = solver();
   laps.lap(seconds_.systems);
+  if (!std::isfinite(vectors.sum().item<float>())) refuse_overflow();  // on all ranks alike
   const auto& candidates = projection_->screen(vectors, *coefficients_);
   laps.lap(seconds_.dense);
   auto winners = keep_largest(candidates, kept_, group_);
@@ -166,8 +167,7 @@ double DirectAlternation::iterate(bool stop, bool save) {
   Laps rest;
   const double value = objective();
   rest.lap(seconds_.systems);
-  if (!std::isfinite(value))
-    throw DataError("the factorisation overflows: the embedding rows are too large");
+  if (!std::isfinite(value)) refuse_overflow();
   return value;
 }
 

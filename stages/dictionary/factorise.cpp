@@ -26,7 +26,8 @@ FitShape shape_of(const Shard& shard, const Options& options, cluster::Communica
           .rank = options.rank,
           .kept = kept_per_feature(shard.count, options.density),
           .ranks = group.size(),
-          .product_speed = halved ? HalfProduct::speed() : 1};
+          .product_speed = halved ? HalfProduct::speed() : 1,
+          .iterations = expected_iterations(options)};
 }
 
 // A fit on its way: the alternation, when to stop it, and the best of it.
@@ -38,7 +39,8 @@ class Run {
         options_(options),
         group_(group),
         hooks_(hooks),
-        form_(choose_form(shape_of(shard, options, group), options.form)),
+        shape_(shape_of(shard, options, group)),
+        form_(choose_form(shape_, options.form)),
         alternation_(make_alternation()),
         stop_(options) {}
 
@@ -56,6 +58,7 @@ class Run {
   const Options& options_;
   cluster::Communicator& group_;
   const FitHooks& hooks_;
+  FitShape shape_;
   Form form_;
   std::unique_ptr<Alternation> alternation_;
   StopRule stop_;
@@ -150,6 +153,8 @@ Fit Run::finish() {
   fit_.form = shard_.device != nullptr ? "device" : name_of(form_);
   fit_.share_computed = steps_ == 0 ? 0 : computed_ / static_cast<double>(steps_);
   fit_.seconds = alternation_->seconds();
+  if (shard_.device == nullptr)
+    fit_.predicted_seconds = predict(shape_, form_).fit_seconds(static_cast<double>(steps_));
   fit_.factors.width = shard_.rows.width();
   fit_.factors.rank = options_.rank;
   fit_.factors.features = as_floats(best_.features());

@@ -66,7 +66,8 @@ struct Fit {
     double sparse = 0;         // A G or C G, and G^T G
     double communication = 0;  // of the sums
     double total() const { return start + systems + dense + winners + sparse + communication; }
-  } seconds;  // of this rank
+  } seconds;                     // of this rank, since the fit was begun or gone on with
+  double predicted_seconds = 0;  // of the same iterations, by the cost model; 0: on a device
 };
 
 // What a factorisation is told while it runs. All may be empty.

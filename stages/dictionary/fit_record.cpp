@@ -39,7 +39,8 @@ std::string pack(const Fit& fit) {
                   {"stop_reason", fit.stop_reason},
                   {"form", fit.form},
                   {"share_computed", fit.share_computed},
-                  {"seconds", fit.seconds.total()}});
+                  {"seconds", fit.seconds.total()},
+                  {"predicted_seconds", fit.predicted_seconds}});
 }
 
 Fit unpack(const std::string& bytes) {
@@ -59,6 +60,7 @@ Fit unpack(const std::string& bytes) {
     record.at("form").get_to(fit.form);
     record.at("share_computed").get_to(fit.share_computed);
     record.at("seconds").get_to(fit.seconds.dense);
+    record.at("predicted_seconds").get_to(fit.predicted_seconds);
     return fit;
   } catch (const json::exception& error) {
     throw DataError(std::string("a journalled factorisation cannot be read (") + error.what() +

@@ -153,10 +153,6 @@ at::Tensor GramAlternation::features_of(const Source& source, const at::Tensor& 
   return at::mm(mix.t(), product);
 }
 
-[[noreturn]] void refuse_overflow() {
-  throw DataError("the factorisation overflows: the embedding rows are too large");
-}
-
 // Whether a matrix, scaled to a unit diagonal, is far enough from singular. Without the ridge,
 // which would hide it.
 bool well_posed(const at::Tensor& matrix) {

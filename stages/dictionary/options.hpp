@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
+#include "stages/dictionary/cost_model.hpp"
 #include "stages/factorisation/stop_rule.hpp"
 
 namespace quench::dictionary {
@@ -20,5 +22,11 @@ struct Options : StopOptions {
   double checkpoint = 300;  // seconds between checkpoints inside a factorisation
   std::int64_t seed = 42;
 };
+
+// Of a fit, as far as the rule to stop tells.
+inline double expected_iterations(const Options& options) {
+  return std::min(static_cast<double>(options.max_iterations),
+                  options.stop == "patience" ? usual_patient_iterations : usual_iterations);
+}
 
 }  // namespace quench::dictionary

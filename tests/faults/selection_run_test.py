@@ -130,6 +130,20 @@ def test_a_local_model_answers(base, config, tmp_path, ranks):
     assert (other / "judge" / "features.answers.jsonl").read_text() == answers
 
 
+@pytest.mark.parametrize("scope", ["catalog", "vocabulary"])
+def test_one_dictionary_for_all_concepts(config, tmp_path, scope):
+    """Rows over the ranks, features assigned to concepts by selection, and on to the end."""
+    run = tmp_path / "run"
+    done = launch.run(config, run, *SHORT, *settings(f"dictionary.scope={scope}"), ranks=2)
+    assert done.returncode == DONE, done.stderr
+    selection = contents(run / "selection.h5")
+    assert contents(run / "dictionary.h5")["dictionaries/rank"].shape == (1,)
+    assert selection["features/selected"].sum() > 0 and len(selection["tokens/ids/values"]) > 0
+    alone = tmp_path / "alone"
+    assert launch.run(config, alone, *SHORT, *settings(f"dictionary.scope={scope}"), ranks=0).returncode == DONE
+    assert (contents(alone / "selection.h5")["tokens/ids/values"] == selection["tokens/ids/values"]).all()
+
+
 def figures(run, concept, name):
     """By the judge: of the base model, and of the joint one."""
     with open(run / "report" / "concepts.csv", encoding="utf-8", newline="") as file:

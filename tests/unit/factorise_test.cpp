@@ -211,6 +211,42 @@ TEST_P(OnProcessorOrDevice, GoesOnFromASavedState) {
   });
 }
 
+// A lost job: nobody is asked to stop, and the last checkpoint is what is left.
+TEST_P(OnProcessorOrDevice, GoesOnFromAPeriodicCheckpoint) {
+  const auto columns = make_columns(400, 24);
+  Options options;
+  options.rank = 10;
+  options.checkpoint = 0;  // after every iteration
+  const auto whole = fit_of(columns, 24, options);
+  FitState saved;
+  FitHooks hooks;
+  hooks.save = [&](const FitState& state) {
+    if (state.objective.size() == 9) throw std::runtime_error("killed");
+    saved = state;
+  };
+  EXPECT_THROW(
+      fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), hooks),
+      std::runtime_error);
+  ASSERT_GE(saved.objective.size(), 1U);
+  ASSERT_LE(saved.objective.size(), 8U);
+  options.checkpoint = 1e9;
+  cluster::run_on_threads(3, [&](cluster::Communicator& group) {
+    FitHooks resumed;
+    resumed.resume = &saved;
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole);
+  });
+}
+
+TEST_P(OnProcessorOrDevice, TellsOfAnOverflow) {
+  auto columns = make_columns(300, 8);
+  for (std::size_t i = 0; i < columns.size(); i += 8) columns[i] = 3e38F;  // finite, its sums not
+  for (const std::int64_t rank : {1, 4}) {
+    Options options;
+    options.rank = rank;
+    EXPECT_THROW(fit_of_form(columns, 8, options, GetParam()), DataError) << rank;
+  }
+}
+
 TEST(NormalInitial, IsOneStreamOfNormalNumbers) {
   Options options;
   options.rank = 7;
