@@ -45,14 +45,15 @@ FeatureStatistics feature_statistics(const Factors& factors, const TokenEvidence
       const auto token = factors.rows[i];
       const double weight = std::abs(factors.coefficients[i]);
       const auto label = evidence.labels[token];
+      if (label == Label::unseen) continue;
       const bool has_it = label == Label::own || label == Label::both;
       // The prior lifts what few sentences do not hold: absence never speaks for a concept.
       const double z = has_it ? evidence.z[token] : std::min(evidence.z[token], 0.0);
       total += weight;
       weighted += weight * std::clamp(z, -3.0, 6.0);
       if (z >= own_z) distinctive += weight;
-      if (evidence.labels[token] == Label::own) own.sum += weight;
-      if (evidence.labels[token] == Label::neutral) neutral.sum += weight;
+      if (label == Label::own) own.sum += weight;
+      if (label == Label::neutral) neutral.sum += weight;
     }
     out.contrast.push_back(total > 0 ? weighted / total : 0);
     out.own_share.push_back(total > 0 ? distinctive / total : 0);

@@ -18,8 +18,9 @@ double log_odds_z(double own_count, double own_sentences, double background_coun
                   double background_sentences);
 
 // Where a token occurs (methods 4.1): in the concept's sentences only, in the neutral text only, in
-// both, or, when a dictionary is of more than the concept's tokens, in neither.
-enum class Label : std::uint8_t { own, neutral, both, neither };
+// both, or, when a dictionary is of more than the concept's tokens, in neither; in no text of the
+// catalog at all, when it is of the vocabulary.
+enum class Label : std::uint8_t { own, neutral, both, neither, unseen };
 
 // What is known of the tokens of a Factors, in their order.
 struct TokenEvidence {
@@ -39,7 +40,8 @@ struct FeatureStatistics {
 
 // contrast: mean of z clamped to [-3, 6], weighted by |G|; own_share: share of |G| on tokens with
 // z >= own_z (both selection method notes); ratio: mean |G| over tokens labelled own, over the mean
-// of those labelled neutral + 1e-8 (methods 4.2). 0 for a feature without coefficients.
+// of those labelled neutral + 1e-8 (methods 4.2). Tokens that no text holds say nothing of a
+// feature and do not count. 0 for a feature without coefficients.
 FeatureStatistics feature_statistics(const Factors& factors, const TokenEvidence& evidence,
                                      double own_z);
 

@@ -118,6 +118,9 @@ TokenEvidence evidence_of(const Bench& bench, const Factors& factors,
   TokenEvidence evidence{
       z_scores(factors.tokens, own, bench.whole, bench.excluded, bench.options.standard_background),
       labels_of(factors.tokens, own, bench.inputs.neutral)};
+  for (std::size_t i = 0; i < factors.tokens.size(); ++i)
+    if (evidence.labels[i] == Label::neither && bench.whole.counts.at(factors.tokens[i]) == 0)
+      evidence.labels[i] = Label::unseen;
   if (bench.options.string_roundtrip)
     evidence.labels_by_string =
         labels_by_string(factors, evidence.labels, bench.inputs.decoded, bench.inputs.piece);

@@ -58,6 +58,14 @@ TEST(FeatureStatistics, WhatTheConceptLacksNeverSpeaksForIt) {
   EXPECT_EQ(statistics.own_share, (std::vector<double>{0, 0, 0}));
 }
 
+TEST(FeatureStatistics, WhatNoTextHoldsSaysNothing) {
+  const TokenEvidence evidence{{4, -2, 2, 0},
+                               {Label::own, Label::unseen, Label::both, Label::neither}};
+  const auto statistics = feature_statistics(small_factors(), evidence, 2);
+  EXPECT_EQ(statistics.contrast, (std::vector<double>{4, (2 * 4 + 2 * 2) / 4.0, 0}));
+  EXPECT_EQ(statistics.own_share, (std::vector<double>{1, 1, 0}));
+}
+
 Choice choose_small(const Options& options) {
   return choose(small_factors(), small_evidence,
                 feature_statistics(small_factors(), small_evidence, options.own_z), options);
