@@ -298,6 +298,10 @@ void describe(Options& options, OptionTable& table) {
                    "which strengths are tried: all of the list (grid), or as few as it takes to "
                    "find the smallest that reaches target_efficacy (target)",
                    {"grid", "target"});
+  table.add_choice("erasure.unknown", options.unknown,
+                   "a concept that the untouched model is not shown to know: leave it, or edit it "
+                   "as any other, as the paper does",
+                   {"leave", "edit"});
   table.add_choice("erasure.choice", options.choice,
                    "of the strengths tried, where the grid or a target out of reach leaves the "
                    "choice: that of the highest harmonic mean (best), or the smallest one within "

@@ -24,6 +24,7 @@ struct Options {
   std::vector<double> strengths = {0.5, 1,  2, 5,
                                    10,  20, 50};  // of the edit (delta): the grid, or its range
   std::string search = "grid";    // grid: all strengths | target: the smallest that reaches one
+  std::string unknown = "leave";  // a concept that the base model does not know: leave | edit
   std::string choice = "gentle";  // of what was tried: best (highest harmonic mean) | gentle
                                   // (smallest strength within one standard error of it)
   double target_efficacy = 0.8;   // of search = target
@@ -73,7 +74,7 @@ struct Inputs {
   std::function<Selected(std::int64_t)> selected;
   std::function<std::int64_t(std::int64_t)> group;  // near-duplicates: shared tokens are no dispute
   std::function<Refit(std::int64_t)> refit;
-  std::vector<bool> known;  // the base model knows the concept; others are not edited
+  std::vector<bool> known;  // the base model knows the concept; of others Options::unknown tells
   double scale = 1;         // embedding scale
   // Scores a concept's own edit at a strength. Collective over the group. Not a sibling's header:
   // passed in by the pipeline.

@@ -105,7 +105,7 @@ ConceptResult search(const Inputs& inputs, const Options& options, cluster::Comm
     result.status = "no_features";
     return result;
   }
-  if (!inputs.known[concept_index]) {
+  if (!inputs.known[concept_index] && options.unknown == "leave") {
     result.status = "unknown_to_model";
     return result;
   }

@@ -105,6 +105,18 @@ TEST(Search, NothingToTry) {
   EXPECT_TRUE(planted.tried.empty());
 }
 
+TEST(Search, AnUnknownConceptIsEditedWhereAskedFor) {
+  Planted planted([](double s) { return scores_of(1 - std::abs(s - 5) / 100); });
+  planted.inputs.known = {false};
+  EXPECT_EQ(planted.search().strength, 0);
+  EXPECT_TRUE(planted.tried.empty());
+  planted.options.unknown = "edit";
+  const auto result = planted.search();
+  EXPECT_EQ(result.status, "ok");
+  EXPECT_EQ(result.strength, 5);
+  EXPECT_EQ(planted.tried, planted.options.strengths);
+}
+
 TEST(Search, RecordsRoundTrip) {
   Planted planted([](double s) { return scores_of(s / 100, nan, 0.95); });
   planted.options.strengths = {1, 0.1};
