@@ -35,16 +35,34 @@ struct Work {
   double training_tokens = 0;  // forward and backward
 };
 
-std::int64_t attacked(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts) {
+// Paragraphs that each attacked concept is trained on, a concept an element.
+std::vector<std::int64_t> attacked(const Configuration& c,
+                                   const std::vector<corpus::ConceptEntry>& concepts) {
   const auto& r = c.relearning;
-  if (!r.enabled) return 0;
-  std::int64_t count = std::ranges::count_if(concepts, [&](const auto& entry) {
+  std::vector<std::int64_t> paragraphs;
+  for (const auto& entry : concepts) {
     const bool named =
         r.concepts.empty() || std::ranges::find(r.concepts, entry.name) != r.concepts.end();
-    return named && entry.paragraphs > 0;
-  });
-  if (r.max_concepts > 0) count = std::min(count, r.max_concepts);
-  return count * r.seeds * (r.control ? 2 : 1);
+    const bool full = r.max_concepts > 0 && std::ssize(paragraphs) == r.max_concepts;
+    if (!r.enabled || !named || full || entry.paragraphs == 0) continue;
+    const auto held_out =
+        corpus::held_out_paragraphs(entry.paragraphs, c.corpus.held_out_paragraphs);
+    paragraphs.push_back(std::min(entry.paragraphs - held_out, r.paragraphs));
+  }
+  return paragraphs;
+}
+
+void add_attacks(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts,
+                 Work& work) {
+  const auto& r = c.relearning;
+  const auto attacks = r.seeds * (r.control ? 2 : 1);
+  std::int64_t steps = 0;
+  for (const auto paragraphs : attacked(c, concepts)) {
+    work.attacks += attacks;
+    steps += attacks * relearning::steps_of(r, paragraphs);
+  }
+  work.training_tokens = static_cast<double>(steps * r.batch) *
+                         std::min(paragraph_tokens, static_cast<double>(r.max_length));
 }
 
 Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts,
@@ -57,7 +75,7 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
     paragraphs += static_cast<double>(entry.paragraphs);
   }
   work.cells = work.concepts * erasure::most_cells(c.erasure);
-  work.attacks = attacked(c, concepts);
+  add_attacks(c, concepts, work);
   const double own = static_cast<double>(work.questions) * question_tokens;
   const double answers =
       static_cast<double>(std::ssize(shared.instructions)) *
@@ -79,9 +97,6 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
   const double questions_each =
       work.concepts == 0 ? 0 : own / 2 / static_cast<double>(work.concepts);
   work.forward_tokens += static_cast<double>(work.attacks) * points * questions_each;
-  work.training_tokens =
-      static_cast<double>(work.attacks * c.relearning.steps * c.relearning.batch) *
-      std::min(paragraph_tokens, static_cast<double>(c.relearning.max_length));
   return work;
 }
 

@@ -26,6 +26,7 @@ struct Options {
   std::int64_t first_seed = 0;
   std::int64_t paragraphs = 100;  // at most, in the catalog's order
   std::int64_t max_length = 256;  // tokens of a paragraph; longer ones are cut
+  std::int64_t epochs = 0;  // times that an attack sees each of its paragraphs; 0: as steps says
   std::int64_t steps =
       200;  // optimizer steps; paragraphs are shuffled anew each time they are used up
   std::int64_t batch = 1;  // paragraphs a step
@@ -38,6 +39,10 @@ struct Options {
       false;  // true: pads to max_length as the paper does (its first token is then a target too)
 };
 void describe(Options& options, OptionTable& table);  // keys relearning.*
+
+// Optimizer steps of an attack that trains on so many paragraphs: of whole epochs (their last batch
+// may reach into the paragraphs of one more), or as Options::steps says.
+std::int64_t steps_of(const Options& options, std::int64_t paragraphs);
 
 // A point of a relearning curve.
 struct Point {

@@ -83,14 +83,15 @@ function showSummary() {
     ['Coherence', mean.coherence, 'of fluent answering is kept'], ['Harmonic mean', mean.harmonic_all, 'of the three']];
   tiles.forEach(([name, e, what]) => addTile(name, percent(value(e)), [what, range(e, percent)].filter(Boolean).join(' · ')));
   if (isNumber(back)) addTile('After attack', percent(back), [`${percent(before)} before`, isNumber(control) && `untouched model ${percent(control)}`].filter(Boolean).join(' · '));
-  const steps = Math.max(0, ...attacks.map(a => a.points.length ? a.points[a.points.length - 1].step : 0));
+  const lengths = attacks.filter(a => a.points.length).map(a => a.points[a.points.length - 1].step);
+  const steps = [...new Set([Math.min(...lengths), Math.max(...lengths)])].join(' to ');
   const notes = [
     'Efficacy is 1 minus the share of the untouched model\'s figure that is left on the concept\'s own test questions; specificity is the harmonic mean of what is left on similar-domain and on general questions. Shares are clipped to 0 – 100%.',
     'The margin is the mean log-probability of a token of the right answer minus that of the wrong ones. It moves long before answers flip, and says less than accuracy about what a user would see; both are in the table of a concept.',
     'Intervals are 95%, by bootstrap over questions (a concept) or over concepts (means). With few questions they are wide: differences inside them mean nothing.',
     configuration['erasure.unknown'] === 'edit' ? 'Concepts that the model does not demonstrably know are edited and counted as any other (erasure.unknown = edit).'
       : 'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
-    attacks.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
+    lengths.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
   ];
   if (data.judge && data.judge.asked)
     notes.push(`A judge was asked about ${data.judge.asked} features; ${data.judge.missing} have no answer that can be read, and are not selected.`);
