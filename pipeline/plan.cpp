@@ -89,13 +89,14 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
                           : 0;
   const double letters = c.corpus.letter ? own : 0;
   const double once = own + common + text + open + letters;
+  // A split's questions in the form that decides.
+  const double half = c.evaluation.form == "open" ? open : own / 2;
   // Baseline, evaluation (alone and joint), and half of the questions in each cell (as many as the
   // search may take) and once for the joint edit.
   work.forward_tokens = once * (c.evaluation.alone ? 3 : 2) +
-                        own / 2 * static_cast<double>(erasure::most_cells(c.erasure) + 1);
+                        half * static_cast<double>(erasure::most_cells(c.erasure) + 1);
   const double points = static_cast<double>(c.relearning.points + 1);
-  const double questions_each =
-      work.concepts == 0 ? 0 : own / 2 / static_cast<double>(work.concepts);
+  const double questions_each = work.concepts == 0 ? 0 : half / static_cast<double>(work.concepts);
   work.forward_tokens += static_cast<double>(work.attacks) * points * questions_each;
   return work;
 }

@@ -150,8 +150,8 @@ erasure::CellScores Scorer::joint(cluster::Communicator& group, std::int64_t con
 
 std::vector<Probe> Scorer::attack_probes(std::int64_t concept_index) const {
   auto probes = corpus_.probes(concept_index);
-  std::erase_if(probes, [](const Probe& probe) {
-    return probe.split != Split::test || probe.kind != ProbeKind::choice;
+  std::erase_if(probes, [this](const Probe& probe) {
+    return probe.split != Split::test || !evaluation::is_of_form(rules_.form, probe);
   });
   return probes;
 }
@@ -165,12 +165,11 @@ std::vector<Estimate> Scorer::attack_figures(std::int64_t concept_index,
   for (std::size_t i = 0; i < probes.size(); ++i) {
     pairs.push_back({&probes[i], &base[probes[i].id - offsets[concept_index]], &measured[i]});
   }
-  auto rules = rules_;
-  rules.form = evaluation::Form::choice;
-  const auto scores = evaluation::summarise(pairs, Split::test, rules, options_.resamples,
+  const auto scores = evaluation::summarise(pairs, Split::test, rules_, options_.resamples,
                                             "relearning/" + corpus_.hash(concept_index));
-  return {scores["own_accuracy"],   scores["own_margin"], scores["similar_accuracy"],
-          scores["similar_margin"], scores["own_left"],   scores["similar_left"]};
+  const auto accuracy = evaluation::accuracy_name(rules_.form);
+  return {scores["own_" + accuracy], scores["own_margin"], scores["similar_" + accuracy],
+          scores["similar_margin"],  scores["own_left"],   scores["similar_left"]};
 }
 
 }  // namespace quench::pipeline

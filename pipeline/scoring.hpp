@@ -41,10 +41,12 @@ class Scorer {
   // concept. Collective over the group.
   erasure::CellScores joint(cluster::Communicator& group, std::int64_t concept_index,
                             const model::RowDeltas& edit, double factor);
-  // Probes on which an attack is measured: choice probes of the test split.
+  // Probes on which an attack is measured: the concept's of the test split, in the form that
+  // decides.
   std::vector<Probe> attack_probes(std::int64_t concept_index) const;
   // {own accuracy, own margin, similar accuracy, similar margin, own_left, similar_left} of an
-  // attacked model, each with its interval. Local.
+  // attacked model, each with its interval, by the rules of the evaluation; margins are of choices
+  // alone. Local.
   std::vector<Estimate> attack_figures(std::int64_t concept_index, std::span<const Probe> probes,
                                        std::span<const Measurement> measured) const;
 

@@ -28,6 +28,8 @@ enum class Form : std::uint8_t { choice, letter, open };
 
 // Whether a question is of the form that decides efficacy and specificity.
 bool is_of_form(Form form, const Probe& probe);
+// The accuracy of own and similar questions of a form, as figures call it behind the subset's name.
+std::string accuracy_name(Form form);
 
 // What figures are made by.
 struct Rules {

@@ -121,7 +121,7 @@ void write(const Inputs& inputs, cluster::Context& context, const std::vector<At
   store.write_ragged<double>("curves/loss", rows.losses, {{"attack", "point"}, "nats a token"});
   store.write_ragged<double>("curves/figures", rows.figures, {{"attack", "point x figure"}, ""});
   store.write_ragged<float>("curves/values", rows.values,
-                            {{"attack", "point x probe x option"}, "nats a token"});
+                            {{"attack", "point x probe x value"}, "nats or counts"});
   store.write_strings("figures", context.is_root() ? figure_columns() : std::vector<std::string>{},
                       {{"figure"}, ""});
   store.attribute("/", "failures", results.failures());

@@ -57,12 +57,13 @@ struct Inputs {
   std::function<std::string(std::int64_t)> name, concept_hash;
   std::function<std::vector<std::vector<std::int32_t>>(std::int64_t)> paragraphs;  // token ids
   std::function<std::vector<Probe>(std::int64_t)>
-      probes;  // choice probes of the test split, own and similar
+      probes;  // of the test split, own and similar, in the form that is measured
   // Puts probes to a model; local (attacks are measured where they run). Passed in by the pipeline.
   std::function<std::vector<Measurement>(const model::Transformer&, std::span<const Probe>)>
       measure;
   // Turns paired measurements into figures with intervals; passed in by the pipeline: {own
-  // accuracy, own margin, similar accuracy, similar margin, own_left, similar_left}.
+  // accuracy, own margin, similar accuracy, similar margin, own_left, similar_left}, NaN where the
+  // form has no such figure.
   std::function<std::vector<Estimate>(std::int64_t concept_index, std::span<const Probe>,
                                       std::span<const Measurement>)>
       figures;

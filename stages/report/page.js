@@ -200,13 +200,16 @@ function curve(index, erased, key) {
   return runs[0].points.map((p, i) => ({x: p.step, e: [0, 1, 2].map(k => average(runs.map(r => r.points[i] && r.points[i][key] && r.points[i][key][k])))}));
 }
 function showRelearning(index) {
-  const erased = curve(index, true, 'own_margin'), control = curve(index, false, 'own_margin');
+  // Lettered and open questions have no margin.
+  const byMargin = attacks.some(a => a.concept === index && a.points.some(p => isNumber(value(p.own_margin))));
+  const key = byMargin ? 'own_margin' : 'own_accuracy';
+  const erased = curve(index, true, key), control = curve(index, false, key);
   const there = erased.length + control.length > 0;
-  $('relearn-none').textContent = there ? 'Margin of the concept\'s test questions, with 95% intervals over questions.' : 'This concept was not attacked in this run.';
+  $('relearn-none').textContent = there ? `${byMargin ? 'Margin' : 'Accuracy'} of the concept's test questions, with 95% intervals over questions.` : 'This concept was not attacked in this run.';
   $('relearn-plot').parentElement.style.display = there ? '' : 'none';
   if (!there) return;
   plot('relearn-plot', {type: 'line', data: {datasets: [...banded('erased model', erased, colour.orange), ...banded('untouched model', control, colour.blue, [6, 4])]},
-    options: {plugins: {legend}, scales: {x: {type: 'linear', title: {display: true, text: 'steps of fine-tuning'}}, y: {title: {display: true, text: 'margin, nats a token'}}}}});
+    options: {plugins: {legend}, scales: {x: {type: 'linear', title: {display: true, text: 'steps of fine-tuning'}}, y: byMargin ? {title: {display: true, text: 'margin, nats a token'}} : {...share, title: {display: true, text: 'accuracy'}}}}});
 }
 function showRaw(c) {
   const joint = c.joint, alone = c.alone || {};
