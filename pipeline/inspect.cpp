@@ -117,6 +117,12 @@ std::string search_of(const json& edit) {
   return "grid, choice " + edit["choice"].get<std::string>();
 }
 
+// How the cell fared: gates are on harm alone, so one that passed them may have ended all the same.
+std::string end_of(const json& cell) {
+  if (cell["stopped"]) return "stopped: too much of the concept left";
+  return cell["passed"] ? "passed" : "failed";
+}
+
 // The strengths tried, ascending.
 void print_cells(const json& edit) {
   std::vector<std::size_t> order(edit["cells"].size());
@@ -130,7 +136,7 @@ void print_cells(const json& edit) {
     table.add_row({fixed(cell["strength"]) + (cell["strength"] == edit["strength"] ? " *" : ""),
                    std::to_string(i + 1), fixed(cell["efficacy"]), fixed(cell["specificity"]),
                    fixed(cell["coherence"]), fixed(cell["harmonic"]), fixed(cell["error"]),
-                   cell["passed"] ? "passed" : "failed"});
+                   end_of(cell)});
   }
   std::cout << "\nstatus " << edit["status"].get<std::string>() << ", strength "
             << fixed(edit["strength"]) << " (* chosen; " << search_of(edit)

@@ -112,10 +112,8 @@ evaluation::Scores Scorer::summarise(const std::array<std::vector<Measurement>, 
 }
 
 bool Scorer::is_over(std::size_t last, const evaluation::Scores& so_far) const {
-  if (!options_.early_stop) return false;
-  if (last == general) return so_far["general_left"].value < min_general_;
-  const bool stops = rules_.form == evaluation::Form::open || !options_.own_stop_open_only;
-  return last == own && stops && so_far["own_left"].value > options_.max_own_left;
+  if (last == general) return options_.early_stop && so_far["general_left"].value < min_general_;
+  return last == own && evaluation::stops_at(options_, so_far["own_left"].value);
 }
 
 erasure::CellScores Scorer::alone(cluster::Communicator& group, std::int64_t concept_index,

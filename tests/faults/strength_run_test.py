@@ -123,6 +123,12 @@ def test_cells_that_end_at_a_gate_hold_no_figures_that_were_not_measured(base, c
             continue
         assert np.isnan(cell["specificity"]) and np.isnan(cell["coherence"]) and cell["harmonic"] == 0
     assert harmful > 0 and weak > 0
+    told = [cell for name in names_of(base)
+            for cell in json.loads(inspect(tmp_path / "run", name, "--json"))["edit"]["cells"]]
+    assert [cell["strength"] for cell in told if cell["stopped"]] == [
+        cell["strength"] for concept in range(3) for cell in cells_of(edits, concept) if cell["own_left"] > 0.8]
+    text = "".join(inspect(tmp_path / "run", name) for name in names_of(base))
+    assert text.count("stopped: too much of the concept left") == weak
 
 
 def test_no_strength_is_refused(config, tmp_path):
