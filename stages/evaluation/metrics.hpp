@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "stages/interval.hpp"
 #include "stages/tasks/task.hpp"
 #include "stages/types.hpp"
 
@@ -135,8 +136,5 @@ CoherenceParts coherence_parts(const std::vector<double>& figures);
 
 // n / sum(1/v); 0 if any v is not finite or <= 0 (methods 7.4).
 double harmonic_mean(std::span<const double> values);
-
-// The 95% percentile interval of resampled values, NaN left out; the value itself without any.
-Interval percentile_interval(double value, std::vector<double> resampled);
 
 }  // namespace quench::evaluation

@@ -186,7 +186,7 @@ const legend = {labels: {filter: item => !item.text.endsWith(' interval'), usePo
 
 function showGrid(c) {
   const cells = (c.cells || []).slice().sort((a, b) => a.strength - b.strength);
-  const points = key => cells.map(cell => ({x: cell.strength, y: cell[key]}));
+  const points = key => cells.map(cell => ({x: cell.strength, y: value(cell[key])}));
   const mark = cells.map(cell => cell.strength === c.strength ? 7 : 3);
   const series = [['efficacy', colour.orange], ['specificity', colour.blue], ['coherence', colour.green], ['harmonic', colour.grey]];
   plot('grid-plot', {type: 'line', data: {datasets: series.map(([key, hue]) => line(key, points(key), hue, {pointRadius: mark}))},
@@ -301,7 +301,7 @@ function showJoint() {
   const joint = data.joint;
   if (joint) {
     fillTable($('backoff'), ['factor', 'efficacy', 'specificity', 'coherence', 'general left'], joint.tried.map(t =>
-      [element('td', String(t.factor), t.factor === joint.factor ? 'best' : ''), percent(t.efficacy), percent(t.specificity), percent(t.coherence), percent(t.general_left)]));
+      [element('td', String(t.factor), t.factor === joint.factor ? 'best' : ''), estimateCell(t.efficacy), estimateCell(t.specificity), estimateCell(t.coherence), estimateCell(t.general_left)]));
     $('backoff-note').textContent = joint.status === 'ok' ? `Factor ${joint.factor} of every concept's own strength is what was exported and attacked. ${sharedText[joint.shared_tokens] || ''} ${dropped} rows were dropped for it.`
       : 'No factor passed the gates of the joint edit.';
   }
