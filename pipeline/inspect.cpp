@@ -31,6 +31,12 @@ std::string interval(const json& estimate) {
   return fixed(estimate[0]) + " [" + fixed(estimate[1]) + ", " + fixed(estimate[2]) + "]";
 }
 
+// A figure of a cell, with its interval where it has one.
+std::string with_interval(const json& cell, const std::string& name) {
+  const auto &low = cell[name + "_low"], &high = cell[name + "_high"];
+  return low.is_number() ? interval({cell[name], low, high}) : fixed(cell[name]);
+}
+
 // One line of a token's text: what a terminal must not interpret is escaped.
 std::string visible(const std::string& piece) {
   std::string out;
@@ -117,25 +123,32 @@ std::string search_of(const json& edit) {
   return "grid, choice " + edit["choice"].get<std::string>();
 }
 
+// How the cell fared: gates are on harm alone, so one that passed them may have ended all the same.
+std::string end_of(const json& cell) {
+  if (cell["stopped"]) return "stopped: too much of the concept left";
+  return cell["passed"] ? "passed" : "failed";
+}
+
 // The strengths tried, ascending.
 void print_cells(const json& edit) {
   std::vector<std::size_t> order(edit["cells"].size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(
       order, {}, [&](std::size_t i) { return edit["cells"][i]["strength"].get<double>(); });
-  TextTable table({"strength", "tried", "efficacy", "specificity", "coherence", "harmonic",
+  TextTable table({"strength", "tried", "n", "efficacy", "specificity", "coherence", "harmonic",
                    "error of difference", "gates"});
   for (const auto i : order) {
     const auto& cell = edit["cells"][i];
     table.add_row({fixed(cell["strength"]) + (cell["strength"] == edit["strength"] ? " *" : ""),
-                   std::to_string(i + 1), fixed(cell["efficacy"]), fixed(cell["specificity"]),
-                   fixed(cell["coherence"]), fixed(cell["harmonic"]), fixed(cell["error"]),
-                   cell["passed"] ? "passed" : "failed"});
+                   std::to_string(i + 1), fixed(cell["efficacy_n"], 0),
+                   with_interval(cell, "efficacy"), with_interval(cell, "specificity"),
+                   with_interval(cell, "coherence"), with_interval(cell, "harmonic"),
+                   fixed(cell["error"]), end_of(cell)});
   }
   std::cout << "\nstatus " << edit["status"].get<std::string>() << ", strength "
             << fixed(edit["strength"]) << " (* chosen; " << search_of(edit)
-            << "; train split)\nerror of difference: standard error of the harmonic mean's "
-               "distance from the highest\n\n"
+            << "; train split)\nn: questions that efficacy is of; error of difference: standard "
+               "error of the harmonic mean's distance from the highest\n\n"
             << table.text();
 }
 

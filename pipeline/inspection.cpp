@@ -251,7 +251,16 @@ class Inspection {
     return out;
   }
 
+  evaluation::Options evaluation_options() const {
+    evaluation::Options options;
+    OptionTable table;
+    evaluation::describe(options, table);
+    run_.read_options(table);
+    return options;
+  }
+
   json cells(const StoreReader& store) const {
+    const auto options = evaluation_options();
     const auto concepts = store.read<std::int64_t>("cells/concept");
     const auto strengths = store.read<double>("cells/strength");
     const auto passed = store.read<std::uint8_t>("cells/passed");
@@ -265,6 +274,8 @@ class Inspection {
           {"strength", strengths[i]}, {"passed", passed[i] != 0}, {"error", number(error[i])}};
       for (std::size_t f = 0; f < figures.size(); ++f)
         cell[figures[f]] = number(scores[i * figures.size() + f]);
+      cell["stopped"] =
+          cell["own_left"].is_number() && evaluation::stops_at(options, cell["own_left"]);
       list.push_back(std::move(cell));
     }
     return list;

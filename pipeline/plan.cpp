@@ -35,16 +35,36 @@ struct Work {
   double training_tokens = 0;  // forward and backward
 };
 
-std::int64_t attacked(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts) {
+// Paragraphs that each attacked concept is trained on, a concept an element.
+std::vector<std::int64_t> attacked(const Configuration& c,
+                                   const std::vector<corpus::ConceptEntry>& concepts) {
   const auto& r = c.relearning;
-  if (!r.enabled) return 0;
+  std::vector<std::int64_t> paragraphs;
+  if (!r.enabled) return paragraphs;
   Problems told;  // when the inputs were read
-  const auto named =
-      corpus::names_of(concepts, "the run").find_all(r.concepts, "relearning.concepts", told);
-  std::int64_t count = std::ranges::count_if(
-      named, [&](auto i) { return concepts[static_cast<std::size_t>(i)].paragraphs > 0; });
-  if (r.max_concepts > 0) count = std::min(count, r.max_concepts);
-  return count * r.seeds * (r.control ? 2 : 1);
+  for (const auto i :
+       corpus::names_of(concepts, "the run").find_all(r.concepts, "relearning.concepts", told)) {
+    const auto& entry = concepts[static_cast<std::size_t>(i)];
+    if (r.max_concepts > 0 && std::ssize(paragraphs) == r.max_concepts) break;
+    if (entry.paragraphs == 0) continue;
+    const auto held_out =
+        corpus::held_out_paragraphs(entry.paragraphs, c.corpus.held_out_paragraphs);
+    paragraphs.push_back(std::min(entry.paragraphs - held_out, r.paragraphs));
+  }
+  return paragraphs;
+}
+
+void add_attacks(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts,
+                 Work& work) {
+  const auto& r = c.relearning;
+  const auto attacks = r.seeds * (r.control ? 2 : 1);
+  std::int64_t steps = 0;
+  for (const auto paragraphs : attacked(c, concepts)) {
+    work.attacks += attacks;
+    steps += attacks * relearning::steps_of(r, paragraphs);
+  }
+  work.training_tokens = static_cast<double>(steps * r.batch) *
+                         std::min(paragraph_tokens, static_cast<double>(r.max_length));
 }
 
 Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& concepts,
@@ -57,7 +77,7 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
     paragraphs += static_cast<double>(entry.paragraphs);
   }
   work.cells = work.concepts * erasure::most_cells(c.erasure);
-  work.attacks = attacked(c, concepts);
+  add_attacks(c, concepts, work);
   const double own = static_cast<double>(work.questions) * question_tokens;
   const double answers =
       static_cast<double>(std::ssize(shared.instructions)) *
@@ -71,6 +91,8 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
                           : 0;
   const double letters = c.corpus.letter ? own : 0;
   const double once = own + common + text + open + letters;
+  // A split's questions in the form that decides.
+  const double half = c.evaluation.form == "open" ? open : own / 2;
   // Baseline and the joint model; each concept alone: its own test probes, and the shared ones
   // anew.
   const auto n = static_cast<double>(work.concepts);
@@ -80,15 +102,12 @@ Work work_of(const Configuration& c, const std::vector<corpus::ConceptEntry>& co
   // edit's back-off; the test half in each point of the curve, whose concepts add up to twice n.
   const auto cells = static_cast<double>(erasure::most_cells(c.erasure));
   const auto factors = static_cast<double>(std::ssize(c.erasure.back_off));
-  work.forward_tokens += cells * (own + n * common) / 2 + factors * (own + common) / 2;
-  if (c.evaluation.curve) work.forward_tokens += own + std::log2(std::max(2.0, n)) * common / 2;
+  work.forward_tokens += cells * (half + n * common / 2) + factors * (half + common / 2);
+  if (c.evaluation.curve)
+    work.forward_tokens += 2 * half + std::log2(std::max(2.0, n)) * common / 2;
   const double points = static_cast<double>(c.relearning.points + 1);
-  const double questions_each =
-      work.concepts == 0 ? 0 : own / 2 / static_cast<double>(work.concepts);
+  const double questions_each = work.concepts == 0 ? 0 : half / static_cast<double>(work.concepts);
   work.forward_tokens += static_cast<double>(work.attacks) * points * questions_each;
-  work.training_tokens =
-      static_cast<double>(work.attacks * c.relearning.steps * c.relearning.batch) *
-      std::min(paragraph_tokens, static_cast<double>(c.relearning.max_length));
   return work;
 }
 

@@ -249,8 +249,8 @@ void Road::erase() {
     in.score_alone = [&](auto& group, std::int64_t c, const auto& edit, double strength) {
       return scorer_->alone(group, c, edit, strength);
     };
-    in.score_joint = [&](auto& group, std::int64_t c, const auto& edit, double factor) {
-      return scorer_->joint(group, c, edit, factor);
+    in.score_joint = [&](auto& group, std::int64_t c, const auto& edit, double factor, auto times) {
+      return scorer_->joint(group, c, edit, factor, times);
     };
     in.inputs_hash = hashes_.erasure;
     in.run_id = directory_.run_id();

@@ -1,6 +1,7 @@
 #include "pipeline/scoring.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace quench::pipeline {
@@ -28,23 +29,57 @@ erasure::CellScores to_cell(const evaluation::Scores& scores) {
           .variety = parts.variety};
 }
 
-// Resamples that a cell's standard error is of: known to a twentieth of itself.
-constexpr std::int64_t draws = 200;
+// The figures that a cell tells with an interval, as the evaluation calls them.
+constexpr std::array<const char*, erasure::told_figures> told_names = {
+    "efficacy", "specificity",  "coherence",   "general_left",
+    "own_left", "similar_left", "harmonic_all"};
 
-std::vector<double> draws_of(const evaluation::Sample& sample) {
-  const auto harmonic = evaluation::figure_index("harmonic_all");
-  std::vector<double> drawn;
-  for (std::int64_t draw = 0; draw < draws; ++draw)
-    drawn.push_back(sample.resampled(draw)[harmonic]);
-  return drawn;
+// In resample b the mean over times[b] draws of the concept's items; NaN where there are none.
+std::vector<erasure::ToldFigures> draws_of(const evaluation::Sample& sample,
+                                           std::span<const std::int64_t> times) {
+  std::vector<erasure::ToldFigures> draws;
+  for (std::int64_t draw = 0; draw < std::ssize(times); ++draw) {
+    erasure::ToldFigures sum{}, count{};
+    for (std::int64_t again = 0; again < times[draw]; ++again) {
+      const auto figures = sample.resampled(draw, again);
+      for (std::size_t f = 0; f < told_names.size(); ++f) {
+        const double value = figures[evaluation::figure_index(told_names[f])];
+        if (std::isnan(value)) continue;
+        sum[f] += value;
+        count[f] += 1;
+      }
+    }
+    for (std::size_t f = 0; f < sum.size(); ++f) sum[f] /= count[f];
+    draws.push_back(sum);
+  }
+  return draws;
 }
 
-// A cell that ended at a gate, `own` or before: what was not measured must not look like a figure.
-erasure::CellScores to_ended_cell(const evaluation::Scores& so_far) {
-  auto cell = to_cell(so_far);
-  cell.specificity = cell.coherence = cell.fluency = cell.variety =
-      std::numeric_limits<double>::quiet_NaN();
+// Intervals from the cell's draws; nothing of what it does not measure.
+void add_spreads(const evaluation::Scores& scores, erasure::CellScores& cell) {
+  const auto told = cell.told();
+  for (std::size_t f = 0; f < told.size(); ++f) {
+    if (std::isnan(told[f])) continue;
+    std::vector<double> drawn;
+    for (const auto& draw : cell.draws) drawn.push_back(draw[f]);
+    const auto interval = percentile_interval(told[f], std::move(drawn));
+    cell.spreads[f] = {interval.low, interval.high, scores[told_names[f]].n};
+  }
+}
+
+// A concept's own cell. One that ended at a gate, `own` or before, has a harmonic mean of 0 and no
+// draws: what was not measured must not look like a figure.
+erasure::CellScores to_own_cell(const evaluation::Sample& sample, bool ended) {
+  const auto scores = sample.scores(0);
+  auto cell = to_cell(scores);
+  if (ended)
+    cell.specificity = cell.coherence = cell.fluency = cell.variety = cell.harmonic =
+        std::numeric_limits<double>::quiet_NaN();
+  cell.draws = draws_of(sample, std::vector<std::int64_t>(erasure::resamples, 1));
+  add_spreads(scores, cell);
+  if (!ended) return cell;
   cell.harmonic = 0;
+  cell.draws.clear();
   return cell;
 }
 
@@ -107,15 +142,9 @@ evaluation::Sample Scorer::sample_of(const std::array<std::vector<Measurement>, 
   return {pairs, Split::train, rules_, "strength/" + corpus_.hash(own_concept_)};
 }
 
-evaluation::Scores Scorer::summarise(const std::array<std::vector<Measurement>, 4>& now) const {
-  return sample_of(now).scores(0);
-}
-
 bool Scorer::is_over(std::size_t last, const evaluation::Scores& so_far) const {
-  if (!options_.early_stop) return false;
-  if (last == general) return so_far["general_left"].value < min_general_;
-  const bool stops = rules_.form == evaluation::Form::open || !options_.own_stop_open_only;
-  return last == own && stops && so_far["own_left"].value > options_.max_own_left;
+  if (last == general) return options_.early_stop && so_far["general_left"].value < min_general_;
+  return last == own && evaluation::stops_at(options_, so_far["own_left"].value);
 }
 
 erasure::CellScores Scorer::alone(cluster::Communicator& group, std::int64_t concept_index,
@@ -125,17 +154,15 @@ erasure::CellScores Scorer::alone(cluster::Communicator& group, std::int64_t con
   std::array<std::vector<Measurement>, 4> now;
   for (const auto bank : all_banks) {
     now[bank] = measure(group, edited, bank);
-    const auto so_far = summarise(now);
-    if (is_over(bank, so_far)) return to_ended_cell(so_far);
+    const auto so_far = sample_of(now);
+    if (is_over(bank, so_far.scores(0))) return to_own_cell(so_far, true);
   }
-  const auto sample = sample_of(now);
-  auto cell = to_cell(sample.scores(0));
-  cell.draws = draws_of(sample);
-  return cell;
+  return to_own_cell(sample_of(now), false);
 }
 
 erasure::CellScores Scorer::joint(cluster::Communicator& group, std::int64_t concept_index,
-                                  const model::RowDeltas& edit, double factor) {
+                                  const model::RowDeltas& edit, double factor,
+                                  std::span<const std::int64_t> times) {
   of_concept(concept_index);
   const auto edited = model_.edited(edit, factor);
   auto now = shared_joint_;
@@ -145,13 +172,16 @@ erasure::CellScores Scorer::joint(cluster::Communicator& group, std::int64_t con
     shared_factor_ = factor;
   }
   for (const auto bank : {own, similar}) now[bank] = measure(group, edited, bank);
-  return to_cell(summarise(now));
+  const auto sample = sample_of(now);
+  auto cell = to_cell(sample.scores(0));
+  cell.draws = draws_of(sample, times);
+  return cell;
 }
 
 std::vector<Probe> Scorer::attack_probes(std::int64_t concept_index) const {
   auto probes = corpus_.probes(concept_index);
-  std::erase_if(probes, [](const Probe& probe) {
-    return probe.split != Split::test || probe.kind != ProbeKind::choice;
+  std::erase_if(probes, [this](const Probe& probe) {
+    return probe.split != Split::test || !evaluation::is_of_form(rules_.form, probe);
   });
   return probes;
 }
@@ -165,12 +195,11 @@ std::vector<Estimate> Scorer::attack_figures(std::int64_t concept_index,
   for (std::size_t i = 0; i < probes.size(); ++i) {
     pairs.push_back({&probes[i], &base[probes[i].id - offsets[concept_index]], &measured[i]});
   }
-  auto rules = rules_;
-  rules.form = evaluation::Form::choice;
-  const auto scores = evaluation::summarise(pairs, Split::test, rules, options_.resamples,
+  const auto scores = evaluation::summarise(pairs, Split::test, rules_, options_.resamples,
                                             "relearning/" + corpus_.hash(concept_index));
-  return {scores["own_accuracy"],   scores["own_margin"], scores["similar_accuracy"],
-          scores["similar_margin"], scores["own_left"],   scores["similar_left"]};
+  const auto accuracy = evaluation::accuracy_name(rules_.form);
+  return {scores["own_" + accuracy], scores["own_margin"], scores["similar_" + accuracy],
+          scores["similar_margin"],  scores["own_left"],   scores["similar_left"]};
 }
 
 }  // namespace quench::pipeline

@@ -37,14 +37,18 @@ class Scorer {
   // are no draws). Collective over the group; the same on all its ranks.
   erasure::CellScores alone(cluster::Communicator& group, std::int64_t concept_index,
                             const model::RowDeltas& edit, double strength);
-  // The joint edit, seen from one concept. The shared probes are measured once a factor, not once a
-  // concept. Collective over the group.
+  // The joint edit, seen from one concept, with draws for a mean that has it times[b] times in
+  // resample b. The shared probes are measured once a factor, not once a concept. Collective over
+  // the group.
   erasure::CellScores joint(cluster::Communicator& group, std::int64_t concept_index,
-                            const model::RowDeltas& edit, double factor);
-  // Probes on which an attack is measured: choice probes of the test split.
+                            const model::RowDeltas& edit, double factor,
+                            std::span<const std::int64_t> times);
+  // Probes on which an attack is measured: the concept's of the test split, in the form that
+  // decides.
   std::vector<Probe> attack_probes(std::int64_t concept_index) const;
   // {own accuracy, own margin, similar accuracy, similar margin, own_left, similar_left} of an
-  // attacked model, each with its interval. Local.
+  // attacked model, each with its interval, by the rules of the evaluation; margins are of choices
+  // alone. Local.
   std::vector<Estimate> attack_figures(std::int64_t concept_index, std::span<const Probe> probes,
                                        std::span<const Measurement> measured) const;
 
@@ -64,7 +68,6 @@ class Scorer {
   bool is_over(std::size_t last, const evaluation::Scores& so_far) const;
   // What is measured so far, of the concept scored last.
   evaluation::Sample sample_of(const std::array<std::vector<Measurement>, 4>& now) const;
-  evaluation::Scores summarise(const std::array<std::vector<Measurement>, 4>& now) const;
 
   const corpus::Corpus& corpus_;
   const evaluation::Measurements& baseline_;

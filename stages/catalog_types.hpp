@@ -35,11 +35,15 @@ struct Concept {
   std::vector<std::string> paragraphs;
 };
 
-// The concept's last paragraphs, `most` or a third of them: measured, never trained on.
+// Of a concept's paragraphs the last ones, `most` or a third of them, are measured and never
+// trained on: how many, and which.
+inline std::int64_t held_out_paragraphs(std::int64_t paragraphs, std::int64_t most) {
+  return std::min(most, paragraphs / 3);
+}
 inline std::span<const std::string> held_out_paragraphs(const Concept& record, std::int64_t most) {
   const auto total = static_cast<std::int64_t>(record.paragraphs.size());
-  const auto count = static_cast<std::size_t>(std::min(most, total / 3));
-  return std::span(record.paragraphs).last(count);
+  return std::span(record.paragraphs)
+      .last(static_cast<std::size_t>(held_out_paragraphs(total, most)));
 }
 
 struct Instruction {

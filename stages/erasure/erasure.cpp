@@ -1,12 +1,11 @@
 #include "stages/erasure/erasure.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
 #include "cluster/log.hpp"
+#include "stages/erasure/joint_mean.hpp"
 #include "stages/erasure/search.hpp"
 
 namespace quench::erasure {
@@ -30,19 +29,11 @@ std::string key_of(const std::vector<std::string>& parts) {
   return hash.hex();
 }
 
-// Of each figure over the concepts that measure it.
-CellScores mean_of(const std::vector<CellScores>& all) {
-  std::vector<double> sum(cell_figures().size(), 0.0), count(sum.size(), 0.0);
-  for (const auto& scores : all) {
-    const auto row = to_row(scores);
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (std::isnan(row[i])) continue;
-      sum[i] += row[i];
-      count[i] += 1;
-    }
-  }
-  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] /= count[i];  // NaN where none does
-  return from_row(sum);
+// What names the concepts of a joint edit.
+std::string key_of(const std::vector<std::int64_t>& concepts) {
+  std::vector<std::string> parts;
+  for (const auto c : concepts) parts.push_back(std::to_string(c));
+  return key_of(parts);
 }
 
 // The whole stage, a method a step.
@@ -64,7 +55,9 @@ class Run {
     std::vector<cluster::Task> tasks;
     for (std::int64_t c = 0; c < inputs_.concepts; ++c) {
       const double tokens = static_cast<double>(inputs_.selected(c).tokens.size());
-      tasks.push_back({key_of({"cell", inputs_.inputs_hash, inputs_.concept_hash(c)}), 1 + tokens});
+      tasks.push_back(
+          {key_of({"cell", std::to_string(schema), inputs_.inputs_hash, inputs_.concept_hash(c)}),
+           1 + tokens});
     }
     return cluster::run_tasks(context_, "erasure", tasks,
                               [&](std::int64_t c, cluster::Communicator& group) {
@@ -141,27 +134,25 @@ class Run {
 
   CellScores score_factor(const std::vector<std::int64_t>& edited, const model::RowDeltas& edit,
                           double factor) {
+    const auto members = key_of(edited);
     std::vector<cluster::Task> tasks;
     for (const auto c : edited) {
-      tasks.push_back(
-          {key_of({"joint", inputs_.inputs_hash, inputs_.concept_hash(c), std::to_string(factor)}),
-           1});
+      tasks.push_back({key_of({"joint", std::to_string(schema), inputs_.inputs_hash, members,
+                               inputs_.concept_hash(c), std::to_string(factor)}),
+                       1});
     }
+    JointMean mean(std::ssize(edited));
     const auto results = cluster::run_tasks(
         context_, "erasure", tasks, [&](std::int64_t i, cluster::Communicator& group) {
-          const auto row = to_row(inputs_.score_joint(group, edited[i], edit, factor));
-          const auto bytes = nlohmann::json::to_cbor(row);
-          return std::string(bytes.begin(), bytes.end());
+          return pack_scores(inputs_.score_joint(group, edited[i], edit, factor, mean.times(i)));
         });
-    std::vector<CellScores> all;
     for (std::int64_t i = 0; i < results.size(); ++i) {
       if (const auto why = results.failure(i); !why.empty()) {
         throw InternalError("erasure: the joint edit could not be scored: " + why);
       }
-      all.push_back(
-          from_row(nlohmann::json::from_cbor(results.read(i)).get<std::vector<double>>()));
+      mean.add(i, unpack_scores(results.read(i)));
     }
-    return mean_of(all);
+    return mean.finish();
   }
 
   void write(const cluster::TaskResults& results, const JointResult& joint);
@@ -298,6 +289,10 @@ void describe(Options& options, OptionTable& table) {
                    "which strengths are tried: all of the list (grid), or as few as it takes to "
                    "find the smallest that reaches target_efficacy (target)",
                    {"grid", "target"});
+  table.add_choice("erasure.unknown", options.unknown,
+                   "a concept that the untouched model is not shown to know: leave it, or edit it "
+                   "as any other, as the paper does",
+                   {"leave", "edit"});
   table.add_choice("erasure.choice", options.choice,
                    "of the strengths tried, where the grid or a target out of reach leaves the "
                    "choice: that of the highest harmonic mean (best), or the smallest one within "

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -24,6 +25,7 @@ struct Options {
   std::vector<double> strengths = {0.5, 1,  2, 5,
                                    10,  20, 50};  // of the edit (delta): the grid, or its range
   std::string search = "grid";    // grid: all strengths | target: the smallest that reaches one
+  std::string unknown = "leave";  // a concept that the base model does not know: leave | edit
   std::string choice = "gentle";  // of what was tried: best (highest harmonic mean) | gentle
                                   // (smallest strength within one standard error of it)
   double target_efficacy = 0.8;   // of search = target
@@ -41,6 +43,23 @@ struct Options {
 };
 void describe(Options& options, OptionTable& table);  // keys erasure.*
 
+// Resamples that intervals and standard errors of cells are of: an error is known to a twentieth of
+// itself.
+inline constexpr std::int64_t resamples = 200;
+
+// The figures of a cell that are told with an interval: efficacy, specificity, coherence,
+// general_left, own_left, similar_left, harmonic.
+inline constexpr std::size_t told_figures = 7;
+using ToldFigures = std::array<double, told_figures>;
+
+// How well a figure is known: its 95% interval (NaN: not measured), and the items, or of a mean the
+// concepts, that it is of.
+struct Spread {
+  double low = std::numeric_limits<double>::quiet_NaN();
+  double high = std::numeric_limits<double>::quiet_NaN();
+  std::int64_t n = 0;
+};
+
 // What the scorer says of one cell, on the train split. NaN: not measured.
 struct CellScores {
   double efficacy = 0, specificity = 0, coherence = 0, general_left = 0, own_left = 0,
@@ -50,9 +69,14 @@ struct CellScores {
   // What coherence is made of: what is left of fluency, and of non-repetition.
   double fluency = std::numeric_limits<double>::quiet_NaN();
   double variety = std::numeric_limits<double>::quiet_NaN();
-  // The harmonic mean of resamples of the items, the same resamples in every cell of a concept;
-  // empty: none were made.
-  std::vector<double> draws = {};
+  std::array<Spread, told_figures> spreads = {};
+  // Of resamples of the items, the same resamples in every cell of a concept; empty: none were
+  // made.
+  std::vector<ToldFigures> draws = {};
+
+  ToldFigures told() const {
+    return {efficacy, specificity, coherence, general_left, own_left, similar_left, harmonic};
+  }
 };
 
 // Cells that the search for a concept's strength measures at most.
@@ -73,7 +97,7 @@ struct Inputs {
   std::function<Selected(std::int64_t)> selected;
   std::function<std::int64_t(std::int64_t)> group;  // near-duplicates: shared tokens are no dispute
   std::function<Refit(std::int64_t)> refit;
-  std::vector<bool> known;  // the base model knows the concept; others are not edited
+  std::vector<bool> known;  // the base model knows the concept; of others Options::unknown tells
   double scale = 1;         // embedding scale
   // Scores a concept's own edit at a strength. Collective over the group. Not a sibling's header:
   // passed in by the pipeline.
@@ -81,9 +105,11 @@ struct Inputs {
                            const model::RowDeltas&, double strength)>
       score_alone;
   // Scores a joint edit on one concept's train probes (and the shared ones); the mean over concepts
-  // decides.
+  // decides. Draw b is the mean over times[b] draws of the concept's items beside one of the shared
+  // ones: as often as resample b of the concepts has this one.
   std::function<CellScores(cluster::Communicator& group, std::int64_t concept_index,
-                           const model::RowDeltas& joint, double factor)>
+                           const model::RowDeltas& joint, double factor,
+                           std::span<const std::int64_t> times)>
       score_joint;
   std::string inputs_hash, run_id;
 };

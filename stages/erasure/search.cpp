@@ -23,12 +23,12 @@ ConceptResult edited(const Inputs& inputs, std::int64_t concept_index, const Sel
   return result;
 }
 
-// Standard deviation of the difference between two cells over the same resamples of the items, of
-// those that measure both; NaN where there are none.
-double error_of_difference(const std::vector<double>& a, const std::vector<double>& b) {
+// Standard deviation of the difference between two cells' harmonic means (the last figure told)
+// over the same resamples of the items, of those that measure both; NaN where there are none.
+double error_of_difference(const std::vector<ToldFigures>& a, const std::vector<ToldFigures>& b) {
   double sum = 0, squares = 0, n = 0;
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const double difference = a[i] - b[i];
+    const double difference = a[i].back() - b[i].back();
     if (std::isnan(difference)) continue;
     sum += difference;
     squares += difference * difference;
@@ -105,7 +105,7 @@ ConceptResult search(const Inputs& inputs, const Options& options, cluster::Comm
     result.status = "no_features";
     return result;
   }
-  if (!inputs.known[concept_index]) {
+  if (!inputs.known[concept_index] && options.unknown == "leave") {
     result.status = "unknown_to_model";
     return result;
   }

@@ -63,10 +63,14 @@ std::string status_of_none(const std::vector<Cell>& cells);
 ConceptResult search(const Inputs& inputs, const Options& options, cluster::Communicator& group,
                      std::int64_t concept_index);
 
-// For journals.
+// For journals: a concept's result, without draws; and scores with them.
 std::string pack(const ConceptResult& result);
 ConceptResult unpack(const std::string& bytes);
-// The figures of a cell in the order of cell_figures().
+std::string pack_scores(const CellScores& scores);
+CellScores unpack_scores(const std::string& bytes);
+// The columns of a cell: each figure that is told with an interval, its _low, _high and _n, then
+// the others.
+inline constexpr std::size_t columns_of_told = 4;
 std::vector<std::string> cell_figures();
 std::vector<double> to_row(const CellScores& scores);
 CellScores from_row(const std::vector<double>& row);

@@ -94,7 +94,7 @@ std::string number_of(Form form, Subset subset, const Values* v) {
     const bool lettered = v == nullptr || !std::isnan(v->base("general_letter_accuracy"));
     return std::string(prefix) + (lettered ? "letter_accuracy" : "accuracy");
   }
-  return prefix + std::string(accuracy_names.at(static_cast<std::size_t>(form)));
+  return prefix + accuracy_name(form);
 }
 
 struct Left {
@@ -207,6 +207,8 @@ double fraction_left(double now, double base, double floor, bool unguarded) {
   if (unguarded && floor > 0) return above == 0 ? 0 : clip((now - floor) / above);
   return above > 0 ? clip((now - floor) / above) : nan;
 }
+
+std::string accuracy_name(Form form) { return accuracy_names.at(static_cast<std::size_t>(form)); }
 
 CoherenceParts coherence_parts(const std::vector<double>& figures) {
   return parts_of(Values(figures));

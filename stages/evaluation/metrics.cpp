@@ -49,16 +49,6 @@ bool is_of_form(Form form, const Probe& probe) {
   }
 }
 
-Interval percentile_interval(double value, std::vector<double> resampled) {
-  std::erase_if(resampled, [](double x) { return std::isnan(x); });
-  if (resampled.empty() || std::isnan(value)) return {value, value};
-  std::ranges::sort(resampled);
-  const auto at = [&](double share) {
-    return resampled[static_cast<std::size_t>(share * static_cast<double>(resampled.size() - 1))];
-  };
-  return {at(0.025), at(0.975)};
-}
-
 Sample::Sample(std::span<const Pair> pairs, Split split, const Rules& rules,
                const std::string& purpose)
     : rules_(rules), purpose_("bootstrap/" + purpose), strata_(layout().strata.size()) {

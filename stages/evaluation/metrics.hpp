@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "stages/interval.hpp"
 #include "stages/tasks/task.hpp"
 #include "stages/types.hpp"
 
@@ -28,6 +29,8 @@ enum class Form : std::uint8_t { choice, letter, open };
 
 // Whether a question is of the form that decides efficacy and specificity.
 bool is_of_form(Form form, const Probe& probe);
+// The accuracy of own and similar questions of a form, as figures call it behind the subset's name.
+std::string accuracy_name(Form form);
 
 // What figures are made by.
 struct Rules {
@@ -133,8 +136,5 @@ CoherenceParts coherence_parts(const std::vector<double>& figures);
 
 // n / sum(1/v); 0 if any v is not finite or <= 0 (methods 7.4).
 double harmonic_mean(std::span<const double> values);
-
-// The 95% percentile interval of resampled values, NaN left out; the value itself without any.
-Interval percentile_interval(double value, std::vector<double> resampled);
 
 }  // namespace quench::evaluation

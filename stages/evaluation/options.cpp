@@ -75,6 +75,11 @@ Rules rules_of(const Options& options) {
   return rules;
 }
 
+bool stops_at(const Options& options, double own_left) {
+  const bool stops = options.form == "open" || !options.own_stop_open_only;
+  return options.early_stop && stops && own_left > options.max_own_left;
+}
+
 MeasureOptions measure_options(const Options& options, const std::string& cut_mark) {
   MeasureOptions measure;
   measure.batch_tokens = options.batch_tokens;

@@ -35,6 +35,8 @@ const std::vector<std::string>& measuring_keys();
 const std::vector<std::string>& scoring_keys();
 
 Rules rules_of(const Options& options);
+// Whether early_stop ends a cell that leaves so much of the concept; NaN, not measured, ends none.
+bool stops_at(const Options& options, double own_left);
 // cut_mark: what the model's template writes before an answer (methods 7.1).
 MeasureOptions measure_options(const Options& options, const std::string& cut_mark = "model\n");
 

@@ -111,10 +111,11 @@ Point measured_point(const Inputs& inputs, const Trainer& trainer, std::span<con
   return {step, loss, inputs.measure(trainer.model(), probes)};
 }
 
-// True after the steps at which the curve has a point: evenly spaced, the last step among them.
-bool is_point(std::int64_t done, const Options& options) {
-  const auto points = std::min(options.points, options.steps);
-  return done * points / options.steps != (done - 1) * points / options.steps;
+// True after those of the steps at which the curve has a point: evenly spaced, the last one among
+// them.
+bool is_point(std::int64_t done, std::int64_t steps, std::int64_t most) {
+  const auto points = std::min(most, steps);
+  return done * points / steps != (done - 1) * points / steps;
 }
 
 }  // namespace
@@ -124,6 +125,7 @@ std::vector<Point> attack(cluster::Communicator& group, const Inputs& inputs,
                           const Options& options, const cluster::StopFlag& stop) {
   const auto text = training_text(inputs, concept_index, options);
   const auto probes = inputs.probes(concept_index);
+  const auto steps = steps_of(options, std::ssize(text));
   Trainer trainer(group, inputs, text, erased, options);
   Order order(std::ssize(text), static_cast<std::uint64_t>(seed),
               "relearning/" + inputs.concept_hash(concept_index));
@@ -131,14 +133,14 @@ std::vector<Point> attack(cluster::Communicator& group, const Inputs& inputs,
       measured_point(inputs, trainer, probes, 0, std::numeric_limits<double>::quiet_NaN())};
   double loss = 0;
   std::int64_t since = 0;
-  for (std::int64_t step = 0; step < options.steps; ++step) {
+  for (std::int64_t step = 0; step < steps; ++step) {
     if (cluster::any_of(group, stop.requested())) throw Stopped("relearning: stopped in an attack");
     {
       const cluster::Timers::Scope timer(inputs.timers, "kernel/train_step");
       loss += trainer.step(order, step);
     }
     ++since;
-    if (!is_point(step + 1, options)) continue;
+    if (!is_point(step + 1, steps, options.points)) continue;
     curve.push_back(
         measured_point(inputs, trainer, probes, step + 1, loss / static_cast<double>(since)));
     loss = 0;

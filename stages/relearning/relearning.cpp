@@ -121,7 +121,7 @@ void write(const Inputs& inputs, cluster::Context& context, const std::vector<At
   store.write_ragged<double>("curves/loss", rows.losses, {{"attack", "point"}, "nats a token"});
   store.write_ragged<double>("curves/figures", rows.figures, {{"attack", "point x figure"}, ""});
   store.write_ragged<float>("curves/values", rows.values,
-                            {{"attack", "point x probe x option"}, "nats a token"});
+                            {{"attack", "point x probe x value"}, "nats or counts"});
   store.write_strings("figures", context.is_root() ? figure_columns() : std::vector<std::string>{},
                       {{"figure"}, ""});
   store.attribute("/", "failures", results.failures());
@@ -143,7 +143,12 @@ void describe(Options& options, OptionTable& table) {
             {1, 1e6});
   table.add("relearning.max_length", options.max_length,
             "tokens of a paragraph; longer ones are cut", {2, 1 << 20});
-  table.add("relearning.steps", options.steps, "optimizer steps of an attack", {1, 1e6});
+  table.add("relearning.epochs", options.epochs,
+            "an attack's length: how often it sees each of its paragraphs; 0: relearning.steps "
+            "says it, the same for all",
+            {0, 1e6});
+  table.add("relearning.steps", options.steps,
+            "optimizer steps of an attack, where relearning.epochs is 0", {1, 1e6});
   table.add("relearning.batch", options.batch, "paragraphs a step", {1, 4096});
   table.add("relearning.learning_rate", options.learning_rate, "of AdamW, constant", {1e-9, 1});
   table.add("relearning.weight_decay", options.weight_decay, "of AdamW, decoupled", {0, 1});
@@ -152,6 +157,11 @@ void describe(Options& options, OptionTable& table) {
   table.add("relearning.control", options.control, "attack the untouched model too");
   table.add("relearning.pad_in_loss", options.pad_in_loss,
             "pad to max_length and predict the first token from a pad, as the paper's code does");
+}
+
+std::int64_t steps_of(const Options& options, std::int64_t paragraphs) {
+  if (options.epochs == 0) return options.steps;
+  return (options.epochs * paragraphs + options.batch - 1) / options.batch;
 }
 
 void run(const Inputs& inputs, const Options& options, cluster::Context& context) {

@@ -26,6 +26,7 @@ struct Options {
   std::int64_t first_seed = 0;
   std::int64_t paragraphs = 100;  // at most, in the catalog's order
   std::int64_t max_length = 256;  // tokens of a paragraph; longer ones are cut
+  std::int64_t epochs = 0;  // times that an attack sees each of its paragraphs; 0: as steps says
   std::int64_t steps =
       200;  // optimizer steps; paragraphs are shuffled anew each time they are used up
   std::int64_t batch = 1;  // paragraphs a step
@@ -38,6 +39,10 @@ struct Options {
       false;  // true: pads to max_length as the paper does (its first token is then a target too)
 };
 void describe(Options& options, OptionTable& table);  // keys relearning.*
+
+// Optimizer steps of an attack that trains on so many paragraphs: of whole epochs (their last batch
+// may reach into the paragraphs of one more), or as Options::steps says.
+std::int64_t steps_of(const Options& options, std::int64_t paragraphs);
 
 // A point of a relearning curve.
 struct Point {
@@ -52,12 +57,13 @@ struct Inputs {
   std::function<std::string(std::int64_t)> name, concept_hash;
   std::function<std::vector<std::vector<std::int32_t>>(std::int64_t)> paragraphs;  // token ids
   std::function<std::vector<Probe>(std::int64_t)>
-      probes;  // choice probes of the test split, own and similar
+      probes;  // of the test split, own and similar, in the form that is measured
   // Puts probes to a model; local (attacks are measured where they run). Passed in by the pipeline.
   std::function<std::vector<Measurement>(const model::Transformer&, std::span<const Probe>)>
       measure;
   // Turns paired measurements into figures with intervals; passed in by the pipeline: {own
-  // accuracy, own margin, similar accuracy, similar margin, own_left, similar_left}.
+  // accuracy, own margin, similar accuracy, similar margin, own_left, similar_left}, NaN where the
+  // form has no such figure.
   std::function<std::vector<Estimate>(std::int64_t concept_index, std::span<const Probe>,
                                       std::span<const Measurement>)>
       figures;

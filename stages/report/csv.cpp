@@ -98,16 +98,19 @@ std::string curve_csv(const json& document) {
 }
 
 std::string cells_csv(const json& document) {
-  const std::vector<std::string> columns = {"strength",     "efficacy", "specificity",  "coherence",
-                                            "general_left", "own_left", "similar_left", "harmonic",
-                                            "error",        "passed",   "reused",       "measured"};
-  auto header = columns;
-  header.insert(header.begin(), "concept");
+  const std::vector<std::string> figures = {"efficacy", "specificity",  "coherence", "general_left",
+                                            "own_left", "similar_left", "harmonic"};
+  const std::vector<std::string> others = {"error", "passed", "reused", "measured"};
+  std::vector<std::string> header = {"concept", "strength"};
+  for (const auto& name : figures) add_quadruple(header, name);
+  header.insert(header.end(), others.begin(), others.end());
   Csv csv(header);
   for (const auto& item : document["concepts"]) {
     for (const auto& cell : item.value("cells", json::array())) {
       csv.add(item["name"]);
-      for (const auto& column : columns) csv.add(cell.value(column, json()));
+      csv.add(cell["strength"]);
+      for (const auto& name : figures) csv.add_estimate(cell, name);
+      for (const auto& name : others) csv.add(cell.value(name, json()));
       csv.end_row();
     }
   }

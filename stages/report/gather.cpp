@@ -260,7 +260,7 @@ class Gatherer {
     const auto error = store.read<double>("cells/error");
     const auto scores = store.read<double>("cells/scores");
     for (std::size_t i = 0; i < concepts.size(); ++i) {
-      auto cell = cell_of(names, std::span(scores).subspan(i * names.size(), names.size()));
+      auto cell = figures(names, std::span(scores).subspan(i * names.size(), names.size()));
       cell["strength"] = number(strengths[i]);
       cell["passed"] = passed[i] != 0;
       cell["error"] = number(error[i]);
@@ -294,18 +294,12 @@ class Gatherer {
     }
   }
 
-  static json cell_of(const std::vector<std::string>& names, std::span<const double> row) {
-    json cell = json::object();
-    for (std::size_t i = 0; i < names.size(); ++i) cell[names[i]] = number(row[i]);
-    return cell;
-  }
-
   void add_back_off(const StoreReader& store, const std::vector<std::string>& names) {
     const auto factors = store.read<double>("joint/factors");
     const auto scores = store.read<double>("joint/scores");
     json tried = json::array();
     for (std::size_t i = 0; i < factors.size(); ++i) {
-      tried.push_back(cell_of(names, std::span(scores).subspan(i * names.size(), names.size())));
+      tried.push_back(figures(names, std::span(scores).subspan(i * names.size(), names.size())));
       tried.back()["factor"] = number(factors[i]);
     }
     document_["joint"] = {{"tried", tried},
@@ -322,8 +316,6 @@ class Gatherer {
       for (std::int64_t c = 0; c < count_; ++c) {
         const auto row = std::span(rows).subspan(c * columns.size(), columns.size());
         of(c)[which] = figures(columns, row);
-        of(c)[which]["reused"] = number(row[columns.size() - 2]);
-        of(c)[which]["measured"] = number(row[columns.size() - 1]);
       }
       document_["mean"][which] = figures(columns, store.read<double>(std::string(which) + "/mean"));
     }
@@ -353,7 +345,7 @@ class Gatherer {
   // the joint model's figures with the verdicts in them.
   void add_judgement(const StoreReader& store) {
     const auto columns = store.read_strings("figures");
-    const auto named = [&](std::span<const double> row) { return cell_of(columns, row); };
+    const auto named = [&](std::span<const double> row) { return figures(columns, row); };
     const auto open_rows = store.read<double>("open/scores");
     const auto rated = store.read<double>("instructions/scores");
     const auto width = columns.size();

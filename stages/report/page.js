@@ -85,13 +85,15 @@ function showSummary() {
     ['Coherence', mean.coherence, 'of fluent answering is kept'], ['Harmonic mean', mean.harmonic_all, 'of the three']];
   tiles.forEach(([name, e, what]) => addTile(name, percent(value(e)), [what, range(e, percent)].filter(Boolean).join(' · ')));
   if (isNumber(back)) addTile('After attack', percent(back), [`${percent(before)} before`, isNumber(control) && `untouched model ${percent(control)}`].filter(Boolean).join(' · '));
-  const steps = Math.max(0, ...attacks.map(a => a.points.length ? a.points[a.points.length - 1].step : 0));
+  const lengths = attacks.filter(a => a.points.length).map(a => a.points[a.points.length - 1].step);
+  const steps = [...new Set([Math.min(...lengths), Math.max(...lengths)])].join(' to ');
   const notes = [
     'Efficacy is 1 minus the share of the untouched model\'s figure that is left on the concept\'s own test questions; specificity is the harmonic mean of what is left on similar-domain and on general questions. Shares are clipped to 0 – 100%.',
     'The margin is the mean log-probability of a token of the right answer minus that of the wrong ones. It moves long before answers flip, and says less than accuracy about what a user would see; both are in the table of a concept.',
     'Intervals are 95%, by bootstrap over questions (a concept) or over concepts (means). With few questions they are wide: differences inside them mean nothing.',
-    'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
-    attacks.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
+    configuration['erasure.unknown'] === 'edit' ? 'Concepts that the model does not demonstrably know are edited and counted as any other (erasure.unknown = edit).'
+      : 'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
+    lengths.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
   ];
   if (data.judge && data.judge.asked)
     notes.push(`A judge was asked about ${data.judge.asked} features; ${data.judge.missing} have no answer that can be read, and are not selected.`);
@@ -186,7 +188,7 @@ const legend = {labels: {filter: item => !item.text.endsWith(' interval'), usePo
 
 function showGrid(c) {
   const cells = (c.cells || []).slice().sort((a, b) => a.strength - b.strength);
-  const points = key => cells.map(cell => ({x: cell.strength, y: cell[key]}));
+  const points = key => cells.map(cell => ({x: cell.strength, y: value(cell[key])}));
   const mark = cells.map(cell => cell.strength === c.strength ? 7 : 3);
   const series = [['efficacy', colour.orange], ['specificity', colour.blue], ['coherence', colour.green], ['harmonic', colour.grey]];
   plot('grid-plot', {type: 'line', data: {datasets: series.map(([key, hue]) => line(key, points(key), hue, {pointRadius: mark}))},
@@ -200,13 +202,16 @@ function curve(index, erased, key) {
   return runs[0].points.map((p, i) => ({x: p.step, e: [0, 1, 2].map(k => average(runs.map(r => r.points[i] && r.points[i][key] && r.points[i][key][k])))}));
 }
 function showRelearning(index) {
-  const erased = curve(index, true, 'own_margin'), control = curve(index, false, 'own_margin');
+  // Lettered and open questions have no margin.
+  const byMargin = attacks.some(a => a.concept === index && a.points.some(p => isNumber(value(p.own_margin))));
+  const key = byMargin ? 'own_margin' : 'own_accuracy';
+  const erased = curve(index, true, key), control = curve(index, false, key);
   const there = erased.length + control.length > 0;
-  $('relearn-none').textContent = there ? 'Margin of the concept\'s test questions, with 95% intervals over questions.' : 'This concept was not attacked in this run.';
+  $('relearn-none').textContent = there ? `${byMargin ? 'Margin' : 'Accuracy'} of the concept's test questions, with 95% intervals over questions.` : 'This concept was not attacked in this run.';
   $('relearn-plot').parentElement.style.display = there ? '' : 'none';
   if (!there) return;
   plot('relearn-plot', {type: 'line', data: {datasets: [...banded('erased model', erased, colour.orange), ...banded('untouched model', control, colour.blue, [6, 4])]},
-    options: {plugins: {legend}, scales: {x: {type: 'linear', title: {display: true, text: 'steps of fine-tuning'}}, y: {title: {display: true, text: 'margin, nats a token'}}}}});
+    options: {plugins: {legend}, scales: {x: {type: 'linear', title: {display: true, text: 'steps of fine-tuning'}}, y: byMargin ? {title: {display: true, text: 'margin, nats a token'}} : {...share, title: {display: true, text: 'accuracy'}}}}});
 }
 function showRaw(c) {
   const joint = c.joint, alone = c.alone || {};
@@ -298,7 +303,7 @@ function showJoint() {
   const joint = data.joint;
   if (joint) {
     fillTable($('backoff'), ['factor', 'efficacy', 'specificity', 'coherence', 'general left'], joint.tried.map(t =>
-      [element('td', String(t.factor), t.factor === joint.factor ? 'best' : ''), percent(t.efficacy), percent(t.specificity), percent(t.coherence), percent(t.general_left)]));
+      [element('td', String(t.factor), t.factor === joint.factor ? 'best' : ''), estimateCell(t.efficacy), estimateCell(t.specificity), estimateCell(t.coherence), estimateCell(t.general_left)]));
     $('backoff-note').textContent = joint.status === 'ok' ? `Factor ${joint.factor} of every concept's own strength is what was exported and attacked. ${sharedText[joint.shared_tokens] || ''} ${dropped} rows were dropped for it.`
       : 'No factor passed the gates of the joint edit.';
   }

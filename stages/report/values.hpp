@@ -19,15 +19,15 @@ inline nlohmann::json numbers(std::span<const double> values) {
   return list;
 }
 
-// {figure: [value, low, high], ...} from a row of columns NAME, NAME_low, NAME_high, and, where
-// there is one, NAME_n.
+// {figure: [value, low, high, n], ...} from a row of columns NAME, NAME_low, NAME_high and NAME_n;
+// a column without these behind it is {NAME: number}.
 inline nlohmann::json figures(const std::vector<std::string>& columns,
                               std::span<const double> row) {
   auto named = nlohmann::json::object();
-  for (std::size_t i = 0; i + 2 < columns.size();) {
-    const bool has_n = i + 3 < columns.size() && columns[i + 3] == columns[i] + "_n";
-    named[columns[i]] = numbers(row.subspan(i, has_n ? 4 : 3));
-    i += has_n ? 4 : 3;
+  for (std::size_t i = 0; i < columns.size();) {
+    const bool is_estimate = i + 3 < columns.size() && columns[i + 3] == columns[i] + "_n";
+    named[columns[i]] = is_estimate ? numbers(row.subspan(i, 4)) : number(row[i]);
+    i += is_estimate ? 4 : 1;
   }
   return named;
 }

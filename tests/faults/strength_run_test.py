@@ -35,6 +35,18 @@ def figures(edits):
     return [text[a:b] for a, b in zip(ends, ends[1:])]
 
 
+def assert_intervals(cell):
+    """What is measured is of some questions, in its interval; what is not has neither."""
+    for figure in ("efficacy", "specificity", "coherence", "general_left", "own_left", "similar_left", "harmonic"):
+        value, low, high, n = (cell[figure + end] for end in ("", "_low", "_high", "_n"))
+        ended = figure == "harmonic" and value == 0 and np.isnan(cell["specificity"])
+        if np.isnan(value) or ended:
+            assert np.isnan([low, high]).all() and n == 0, figure
+        else:
+            assert low <= high and n > 0, figure
+            assert 0 <= low and high <= 1 + 1e-9, figure
+
+
 def inspect(run, name, *more):
     done = launch.call([QUENCH, "inspect", run, "--concept", name, *more])
     assert done.returncode == DONE, done.stderr
@@ -53,6 +65,9 @@ def test_the_smallest_that_reaches_is_chosen(base, searched):
         told = json.loads(inspect(searched, name, "--json"))["edit"]
         assert [cell["strength"] for cell in told["cells"]] == [cell["strength"] for cell in cells]
         assert told["search"] == "target" and told["target_efficacy"] == TARGET
+        assert [cell["efficacy_n"] for cell in told["cells"]] == [cell["efficacy_n"] for cell in cells]
+        for cell in cells:
+            assert_intervals(cell)
         assert len(cells) <= 8 and cells[0]["strength"] == pytest.approx(2 ** 0.5, rel=0.1)
         eligible = [cell for cell in cells if cell["passed"] and cell["harmonic"] > 0]
         reached = [cell["strength"] for cell in eligible if cell["efficacy"] >= TARGET]
@@ -66,6 +81,10 @@ def test_the_smallest_that_reaches_is_chosen(base, searched):
     assert statuses == {"ok", "below_target", "no_effect"}
     table = (searched / "report" / "cells.csv").read_text().splitlines()
     assert len(table) == 1 + len(edits["cells/strength"]) and ",error,passed," in table[0]
+    assert ",efficacy,efficacy_low,efficacy_high,efficacy_n," in table[0]
+    tried = dict(zip(figures(edits), edits["joint/scores"][0]))
+    edited = (edits["edits/strength"] > 0).sum()
+    assert tried[b"efficacy_low"] <= tried[b"efficacy"] <= tried[b"efficacy_high"] and tried[b"efficacy_n"] == edited
 
 
 def test_what_the_target_is_too_high_for_is_edited_and_told_apart(config, searched, tmp_path):
@@ -112,6 +131,7 @@ def test_cells_that_end_at_a_gate_hold_no_figures_that_were_not_measured(base, c
     edits = contents(tmp_path / "run" / "edits.h5")
     harmful = weak = 0
     for cell in (cell for concept in range(3) for cell in cells_of(edits, concept)):
+        assert_intervals(cell)
         if cell["general_left"] < 0.99:
             harmful += 1
             assert not cell["passed"] and np.isnan(cell["efficacy"])
@@ -123,6 +143,12 @@ def test_cells_that_end_at_a_gate_hold_no_figures_that_were_not_measured(base, c
             continue
         assert np.isnan(cell["specificity"]) and np.isnan(cell["coherence"]) and cell["harmonic"] == 0
     assert harmful > 0 and weak > 0
+    told = [cell for name in names_of(base)
+            for cell in json.loads(inspect(tmp_path / "run", name, "--json"))["edit"]["cells"]]
+    assert [cell["strength"] for cell in told if cell["stopped"]] == [
+        cell["strength"] for concept in range(3) for cell in cells_of(edits, concept) if cell["own_left"] > 0.8]
+    text = "".join(inspect(tmp_path / "run", name) for name in names_of(base))
+    assert text.count("stopped: too much of the concept left") == weak
 
 
 def test_no_strength_is_refused(config, tmp_path):

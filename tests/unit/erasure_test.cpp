@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "cluster/error.hpp"
@@ -38,15 +39,25 @@ CellScores alone(cluster::Communicator& group, std::int64_t c, const model::RowD
   group.barrier();
   auto scores = scores_of(1 / (1 + std::abs(strength - 1 - static_cast<double>(c))));
   scores.measured = c;
+  scores.spreads.back() = {0.125, 0.875, 12 + c};
   return scores;
 }
 
+// Where a figure of a cell stands in its row.
+std::size_t column(const std::string& name) {
+  const auto columns = cell_figures();
+  return static_cast<std::size_t>(std::ranges::find(columns, name) - columns.begin());
+}
+
+// Draws of a concept are all alike: the means vary by the concepts alone.
 CellScores joint(cluster::Communicator& group, std::int64_t c, const model::RowDeltas& edit,
-                 double factor) {
+                 double factor, std::span<const std::int64_t> times) {
   group.barrier();
   EXPECT_EQ(edit.ids, (Ids{10, 11, 14, 20}));
+  EXPECT_EQ(std::ssize(times), resamples);
   auto scores = scores_of(0.5, 1, factor > 0.7 ? 0.95 - 0.1 * static_cast<double>(c) : 0.95);
   scores.efficacy = static_cast<double>(c);
+  scores.draws.assign(times.size(), scores.told());
   return scores;
 }
 
@@ -115,13 +126,23 @@ void expect_planted_file(const std::filesystem::path& path) {
   EXPECT_EQ(file.read<std::uint8_t>("cells/passed"), std::vector<std::uint8_t>(21, 1));
   const auto scores = file.read_rows<double>("cells/scores", {16, 17});  // concept 4 at 2
   ASSERT_EQ(scores.size(), cell_figures().size());
-  EXPECT_DOUBLE_EQ(scores[6], 1 / 4.0);
-  EXPECT_EQ(scores[8], 4);
+  EXPECT_DOUBLE_EQ(scores[column("harmonic")], 1 / 4.0);
+  EXPECT_EQ(scores[column("harmonic_low")], 0.125);
+  EXPECT_EQ(scores[column("harmonic_high")], 0.875);
+  EXPECT_EQ(scores[column("harmonic_n")], 16);
+  EXPECT_EQ(scores[column("measured")], 4);
   EXPECT_EQ(file.read_strings("cells/figures"), cell_figures());
   EXPECT_EQ(file.read<double>("joint/factors"), (std::vector<double>{1, 0.8, 0.6}));
   const auto tried = file.read_rows<double>("joint/scores", {0, 1});
-  EXPECT_NEAR(tried[0], 5 / 3.0, 1e-12);  // means over the edited concepts
-  EXPECT_NEAR(tried[2], 0.95 - 0.1 * 5 / 3.0, 1e-12);
+  EXPECT_NEAR(tried[column("efficacy")], 5 / 3.0, 1e-12);  // means over the edited concepts
+  EXPECT_NEAR(tried[column("coherence")], 0.95 - 0.1 * 5 / 3.0, 1e-12);
+  // Over concepts of 0, 1 and 4.
+  EXPECT_EQ(tried[column("efficacy_n")], 3);
+  EXPECT_GE(tried[column("efficacy_low")], 0);
+  EXPECT_LE(tried[column("efficacy_low")], 1);
+  EXPECT_GE(tried[column("efficacy_high")], 3);
+  EXPECT_LE(tried[column("efficacy_high")], 4);
+  EXPECT_EQ(tried[column("general_left_low")], 1);  // of all alike
   EXPECT_EQ(file.number_attribute("/", "joint_factor"), 0.6);
   EXPECT_EQ(file.text_attribute("/", "joint_status"), "ok");
   EXPECT_EQ(file.number_attribute("/", "failures"), 0);
@@ -169,7 +190,7 @@ void skipped_tokens_stay(cluster::Communicator& comm) {
   const SharedDirectory directory(comm);
   auto inputs = planted_inputs();
   inputs.score_joint = [](cluster::Communicator& group, std::int64_t, const model::RowDeltas& edit,
-                          double) {
+                          double, std::span<const std::int64_t>) {
     group.barrier();
     EXPECT_EQ(edit.ids, (Ids{10, 11, 14}));
     return scores_of(0.5);
@@ -196,6 +217,23 @@ void no_factor_passes(cluster::Communicator& comm) {
   EXPECT_EQ(file.text_attribute("/", "joint_status"), "gated");
 }
 
+void an_unknown_concept_is_edited_where_asked_for(cluster::Communicator& comm) {
+  const SharedDirectory directory(comm);
+  auto inputs = planted_inputs();
+  inputs.score_joint = [](cluster::Communicator& group, std::int64_t, const model::RowDeltas& edit,
+                          double, std::span<const std::int64_t>) {
+    group.barrier();
+    EXPECT_EQ(edit.ids, (Ids{10, 11, 12, 14, 20}));
+    return scores_of(0.5);
+  };
+  Options options;
+  options.unknown = "edit";
+  const auto edits = run_in(comm, directory.path(), inputs, options);
+  EXPECT_EQ(edits.status(2), "ok");
+  EXPECT_EQ(edits.strength(2), 2);  // the nearest to 3
+  EXPECT_EQ(edits.status(3), "no_features");
+}
+
 void failures_are_recorded(cluster::Communicator& comm) {
   const SharedDirectory directory(comm);
   auto inputs = planted_inputs();
@@ -218,6 +256,7 @@ const std::vector<CollectiveCheck> checks{
     {"TheStrongestIsReplayed", the_strongest_is_replayed},
     {"SkippedTokensStay", skipped_tokens_stay},
     {"NoFactorPasses", no_factor_passes},
+    {"AnUnknownConceptIsEditedWhereAskedFor", an_unknown_concept_is_edited_where_asked_for},
     {"FailuresAreRecorded", failures_are_recorded},
 };
 

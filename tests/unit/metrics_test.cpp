@@ -500,5 +500,19 @@ TEST(ScoreRows, RoundTripInTheOrderOfTheColumns) {
   EXPECT_THROW(figure_index("efficiency"), InternalError);
 }
 
+TEST(EarlyStop, EndsWhatLeavesTooMuch) {
+  Options options;
+  options.max_own_left = 0.6;
+  EXPECT_FALSE(stops_at(options, 0.9));  // early_stop is off
+  options.early_stop = true;
+  EXPECT_TRUE(stops_at(options, 0.61));
+  EXPECT_FALSE(stops_at(options, 0.6));
+  EXPECT_FALSE(stops_at(options, nan));
+  options.own_stop_open_only = true;
+  EXPECT_FALSE(stops_at(options, 0.61));
+  options.form = "open";
+  EXPECT_TRUE(stops_at(options, 0.61));
+}
+
 }  // namespace
 }  // namespace quench::evaluation

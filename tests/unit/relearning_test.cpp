@@ -156,6 +156,46 @@ TEST_F(Attack, PointsAreEvenlySpaced) {
   EXPECT_TRUE(std::isnan(attack()[0].loss));
 }
 
+TEST(Steps, AreOfEpochsWhereThereAreSome) {
+  Options options;
+  EXPECT_EQ(steps_of(options, 6), 200);
+  options.epochs = 2;
+  EXPECT_EQ(steps_of(options, 6), 12);
+  EXPECT_EQ(steps_of(options, 100), 200);
+  options.batch = 5;
+  EXPECT_EQ(steps_of(options, 6), 3);  // 12 paragraphs
+  options.epochs = 0;
+  EXPECT_EQ(steps_of(options, 6), 200);
+}
+
+TEST_F(Attack, EpochsAreOfTheParagraphsThatAreUsed) {
+  options_.epochs = 3;
+  options_.points = 2;
+  const auto steps = [&] {
+    std::vector<std::int64_t> at;
+    for (const auto& point : attack()) at.push_back(point.step);
+    return at;
+  };
+  using Steps = std::vector<std::int64_t>;
+  EXPECT_EQ(steps(), (Steps{0, 9, 18}));
+  options_.paragraphs = 4;
+  EXPECT_EQ(steps(), (Steps{0, 6, 12}));
+  inputs_.paragraphs = [](std::int64_t) {
+    auto rows = make_paragraphs(3);
+    rows[1] = {5};  // without a target
+    return rows;
+  };
+  EXPECT_EQ(steps(), (Steps{0, 3, 6}));
+  // One pass over all, as so many steps are.
+  options_.epochs = 1;
+  inputs_.paragraphs = [](std::int64_t) { return make_paragraphs(6); };
+  options_.paragraphs = 100;
+  const auto epoch = attack();
+  options_.epochs = 0;
+  options_.steps = 6;
+  EXPECT_EQ(distance(attack(), epoch), 0);
+}
+
 TEST_F(Attack, OneLossIsTheMeanOfItsSteps) {
   options_.steps = options_.points = 4;
   const auto each = attack();

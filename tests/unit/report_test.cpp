@@ -163,14 +163,22 @@ class Report : public ::testing::Test {
     const auto s = store("edits.h5", "erasure", schemas::edits);
     write<double>(*s, "edits/strength", {5, 0, 0});
     s->write_strings("edits/status", {"ok", "no_features", "failed"});
-    s->write_strings("cells/figures", {"efficacy", "harmonic"});
+    s->write_strings("cells/figures",
+                     {"efficacy", "efficacy_low", "efficacy_high", "efficacy_n", "harmonic",
+                      "harmonic_low", "harmonic_high", "harmonic_n", "measured"});
     write<std::int64_t>(*s, "cells/concept", {0, 0});
     write<double>(*s, "cells/strength", {1, 5});
     write<std::uint8_t>(*s, "cells/passed", {0, 1});
     write<double>(*s, "cells/error", {nan, 0.125});
-    write<double>(*s, "cells/scores", {0.25, nan, 0.75, 0.5}, {2});
+    write<double>(*s, "cells/scores",
+                  {0.25, 0.125, 0.375, 12, nan, nan, nan, 0, 30,  //
+                   0.75, 0.5, 0.875, 12, 0.5, 0.25, 0.625, 40, 31},
+                  {9});
     write<double>(*s, "joint/factors", {1, 0.8});
-    write<double>(*s, "joint/scores", {0.1, 0.2, 0.3, 0.4}, {2});
+    write<double>(*s, "joint/scores",
+                  {0.1, 0, 0.2, 3, 0.2, 0.1, 0.3, 3, 7,  //
+                   0.3, 0.2, 0.5, 3, 0.4, 0.3, 0.6, 2, 8},
+                  {9});
     s->attribute("/", "search", std::string("target"));
     s->attribute("/", "target_efficacy", 0.75);
     s->attribute("/", "joint_factor", 0.8);
@@ -329,10 +337,17 @@ TEST_F(Report, EverythingThatIsThere) {
       << table[6];
 
   EXPECT_EQ(text_of("cells.csv"),
-            "concept,strength,efficacy,specificity,coherence,general_left,own_left,similar_left,"
-            "harmonic,error,passed,reused,measured\r\n"
-            "\"Golf, mini\",1.0,0.25,,,,,,,,false,,\r\n"
-            "\"Golf, mini\",5.0,0.75,,,,,,0.5,0.125,true,,\r\n");
+            "concept,strength,efficacy,efficacy_low,efficacy_high,efficacy_n,specificity,"
+            "specificity_low,specificity_high,specificity_n,coherence,coherence_low,coherence_high,"
+            "coherence_n,general_left,general_left_low,general_left_high,general_left_n,own_left,"
+            "own_left_low,own_left_high,own_left_n,similar_left,similar_left_low,"
+            "similar_left_high,similar_left_n,harmonic,harmonic_low,harmonic_high,harmonic_n,"
+            "error,passed,reused,measured\r\n"
+            "\"Golf, mini\",1.0,0.25,0.125,0.375,12.0" +
+                std::string(21, ',') +
+                ",,,0.0,,false,,30.0\r\n"
+                "\"Golf, mini\",5.0,0.75,0.5,0.875,12.0" +
+                std::string(21, ',') + "0.5,0.25,0.625,40.0,0.125,true,,31.0\r\n");
   const auto concepts = text_of("concepts.csv");
   EXPECT_TRUE(line(concepts, 0)
                   .starts_with("concept,status,strength,tokens,features,variants,shared,dropped,"
@@ -355,10 +370,12 @@ TEST_F(Report, EverythingThatIsThere) {
   EXPECT_TRUE(line(text_of("curve.csv"), 2).starts_with("2,0.75,0.7,0.8,20.0,0.5,0.5,0.5,20.0,"));
   EXPECT_EQ(data["concepts"][0]["joint"]["reused"], 3.0);
   EXPECT_EQ(data["concepts"][2]["joint"]["efficacy"], json({nullptr, nullptr, nullptr, nullptr}));
-  EXPECT_EQ(data["concepts"][0]["cells"][0]["harmonic"], nullptr);
+  EXPECT_EQ(data["concepts"][0]["cells"][0]["harmonic"], json({nullptr, nullptr, nullptr, 0.0}));
+  EXPECT_EQ(data["concepts"][0]["cells"][1]["efficacy"], json({0.75, 0.5, 0.875, 12.0}));
+  EXPECT_EQ(data["concepts"][0]["cells"][1]["measured"], 31.0);
   EXPECT_EQ(data["concepts"][0]["cells"][1]["passed"], true);
   EXPECT_EQ(data["joint"]["tried"][1]["factor"], 0.8);
-  EXPECT_EQ(data["joint"]["tried"][1]["harmonic"], 0.4);
+  EXPECT_EQ(data["joint"]["tried"][1]["harmonic"], json({0.4, 0.3, 0.6, 2.0}));
   EXPECT_EQ(data["counted"], 1);
   EXPECT_EQ(data["concepts"][0]["dropped"], json({"#8"}));
   EXPECT_EQ(data["overlaps"], json::parse("[[0, 2, 2, null], [0, 1, 1, 0.5]]"));

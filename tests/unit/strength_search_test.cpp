@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -105,6 +106,18 @@ TEST(Search, NothingToTry) {
   EXPECT_TRUE(planted.tried.empty());
 }
 
+TEST(Search, AnUnknownConceptIsEditedWhereAskedFor) {
+  Planted planted([](double s) { return scores_of(1 - std::abs(s - 5) / 100); });
+  planted.inputs.known = {false};
+  EXPECT_EQ(planted.search().strength, 0);
+  EXPECT_TRUE(planted.tried.empty());
+  planted.options.unknown = "edit";
+  const auto result = planted.search();
+  EXPECT_EQ(result.status, "ok");
+  EXPECT_EQ(result.strength, 5);
+  EXPECT_EQ(planted.tried, planted.options.strengths);
+}
+
 TEST(Search, RecordsRoundTrip) {
   Planted planted([](double s) { return scores_of(s / 100, nan, 0.95); });
   planted.options.strengths = {1, 0.1};
@@ -122,11 +135,57 @@ TEST(Search, RecordsRoundTrip) {
   EXPECT_TRUE(back.cells[1].passed);
   EXPECT_EQ(back.cells[1].scores.harmonic, 0.01);
   EXPECT_TRUE(std::isnan(back.cells[1].scores.general_left));
-  const CellScores numbered{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-  EXPECT_EQ(to_row(numbered), (std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}));
-  EXPECT_TRUE(std::isnan(from_row({1, 2, 3, 4, 5, 6, 7, 8, 9}).variety));  // of an older journal
-  EXPECT_EQ(to_row(from_row(to_row(numbered))), to_row(numbered));
-  EXPECT_EQ(cell_figures().size(), 11U);
+  EXPECT_TRUE(std::isnan(back.cells[1].scores.spreads[0].low));
+}
+
+// Scores that are all different: figure f is f + 1, from f + 0.5 to f + 1.5, of 10 f items.
+CellScores numbered() {
+  CellScores scores{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  for (std::size_t f = 0; f < told_figures; ++f) {
+    const auto x = static_cast<double>(f);
+    scores.spreads[f] = {x + 0.5, x + 1.5, static_cast<std::int64_t>(10 * f)};
+  }
+  return scores;
+}
+
+TEST(Scores, ARowHoldsEveryColumn) {
+  const auto row = to_row(numbered());
+  const auto columns = cell_figures();
+  ASSERT_EQ(row.size(), columns.size());
+  const auto value = [&](const std::string& column) {
+    return row.at(static_cast<std::size_t>(std::ranges::find(columns, column) - columns.begin()));
+  };
+  EXPECT_EQ(value("efficacy"), 1);
+  EXPECT_EQ(value("general_left"), 4);
+  EXPECT_EQ(value("general_left_low"), 3.5);
+  EXPECT_EQ(value("general_left_high"), 4.5);
+  EXPECT_EQ(value("general_left_n"), 30);
+  EXPECT_EQ(value("harmonic"), 7);
+  EXPECT_EQ(value("harmonic_n"), 60);
+  EXPECT_EQ(value("reused"), 8);
+  EXPECT_EQ(value("measured"), 9);
+  EXPECT_EQ(value("fluency"), 10);
+  EXPECT_EQ(value("variety"), 11);
+  EXPECT_EQ(to_row(from_row(row)), row);
+}
+
+TEST(Scores, JournalsCarryIntervalsAndDraws) {
+  auto scores = numbered();
+  scores.draws = {{0.5, 1, 2, 3, 4, 5, 6}, {0.25, nan, 0, 0, 0, 0, -1}};
+  const auto back = unpack_scores(pack_scores(scores));
+  EXPECT_EQ(to_row(back), to_row(scores));
+  ASSERT_EQ(back.draws.size(), 2U);
+  EXPECT_EQ(back.draws[0], scores.draws[0]);
+  EXPECT_EQ(back.draws[1][0], 0.25);
+  EXPECT_TRUE(std::isnan(back.draws[1][1]));
+  EXPECT_EQ(back.draws[1][6], -1);
+  EXPECT_TRUE(unpack_scores(pack_scores(numbered())).draws.empty());
+  // A cell of a concept's search keeps its intervals, and needs its draws no more.
+  ConceptResult result;
+  result.cells.push_back({.strength = 2, .scores = scores, .passed = true});
+  const auto cell = unpack(pack(result)).cells.at(0);
+  EXPECT_EQ(to_row(cell.scores), to_row(scores));
+  EXPECT_TRUE(cell.scores.draws.empty());
 }
 
 // ---- the choice on few items
@@ -139,7 +198,8 @@ struct Noisy {
       : planted([harmonics, draws](double s) {
           const std::size_t place = s < 2 ? 0 : s < 5 ? 1 : 2;
           auto scores = scores_of(harmonics[place]);
-          scores.draws = draws[place];
+          for (const double harmonic : draws[place])
+            scores.draws.push_back({nan, nan, nan, nan, nan, nan, harmonic});
           return scores;
         }) {
     planted.options.strengths = {1, 2, 5};
