@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -136,5 +137,10 @@ double harmonic_mean(std::span<const double> values);
 
 // The 95% percentile interval of resampled values, NaN left out; the value itself without any.
 Interval percentile_interval(double value, std::vector<double> resampled);
+
+// Figures with the percentile intervals of `resamples` draws; n: items that each one is of.
+std::vector<Estimate> with_intervals(
+    const std::vector<double>& values, const std::vector<std::int64_t>& n, std::int64_t resamples,
+    const std::function<std::vector<double>(std::int64_t draw)>& resampled);
 
 }  // namespace quench::evaluation
