@@ -119,6 +119,13 @@ bool is_point(std::int64_t done, const Options& options) {
 
 }  // namespace
 
+std::vector<std::int64_t> point_steps(const Options& options) {
+  std::vector<std::int64_t> steps = {0};
+  for (std::int64_t done = 1; done <= options.steps; ++done)
+    if (is_point(done, options)) steps.push_back(done);
+  return steps;
+}
+
 std::vector<Point> attack(cluster::Communicator& group, const Inputs& inputs,
                           std::int64_t concept_index, bool erased, std::int64_t seed,
                           const Options& options, const cluster::StopFlag& stop) {

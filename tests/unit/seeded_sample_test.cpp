@@ -55,7 +55,7 @@ TEST(SeededSamples, OneSeedHasItsOwnInterval) {
 }
 
 TEST(SeededSamples, TheSpreadOfSeedsIsInTheInterval) {
-  // No seed's own interval has a width; a quarter of the draws takes the same seed twice.
+  // No seed's own interval has a width; a quarter of the draws takes the lower seed twice.
   EXPECT_LT(width(apart({0.2F}).scores(300)["own_left"]), tolerance);
   const auto left = apart({0.2F, 0.8F}).scores(300)["own_left"];
   EXPECT_NEAR(left.value, 0.5, tolerance);
