@@ -112,23 +112,6 @@ struct Common {
   bool paired = false;  // asked the same in both
 };
 
-// What is back of the concepts that both runs attacked.
-struct Attacked {
-  std::vector<Estimate> a, b;
-};
-
-// The mean of independent estimates, of just these: half-widths add up in squares.
-Estimate mean_of(const std::vector<Estimate>& estimates) {
-  const auto n = static_cast<double>(estimates.size());
-  double value = 0, down = 0, up = 0;
-  for (const auto& e : estimates) {
-    value += e.value / n;
-    down = std::hypot(down, e.value - e.interval.low);
-    up = std::hypot(up, e.interval.high - e.value);
-  }
-  return {value, {value - down / n, value + up / n}, std::ssize(estimates)};
-}
-
 // Means over concepts of both runs' figures and of their paired differences. A figure that one
 // run lacks of a concept is left out of all three.
 class Means {
@@ -140,7 +123,9 @@ class Means {
         of_concepts_(evaluation::figure_names().size()),
         resamples_(resamples) {}
 
-  void add(const evaluation::Sample& a, const evaluation::Sample& b) {
+  // Two samples of one purpose, or two over seeds.
+  template <typename Drawn>
+  void add(const Drawn& a, const Drawn& b) {
     auto in_a = a.figures(), in_b = b.figures(), difference = in_b;
     for (std::size_t f = 0; f < in_a.size(); ++f) {
       difference[f] -= in_a[f];
@@ -191,9 +176,7 @@ class Comparison {
         b_(b),
         resamples_(resamples),
         same_rules_(a_.rules_text() == b_.rules_text()),
-        same_answers_(a_.answers_text() == b_.answers_text()),
-        relearned_a_(a_.relearned()),
-        relearned_b_(b_.relearned()) {}
+        same_answers_(a_.answers_text() == b_.answers_text()) {}
 
   json all() {
     const auto &in_a = a_.run().manifest(), &in_b = b_.run().manifest();
@@ -240,27 +223,27 @@ class Comparison {
 
   void add_concepts(const std::vector<Common>& common, json& out) const {
     const auto counted = std::ranges::count_if(common, [&](const auto& c) { return counts(c); });
-    Means means(counted, resamples_);
-    Attacked attacked;
+    const auto attacked = std::ranges::count_if(
+        common, [&](const auto& c) { return are_attacked(c) && is_same_record(c); });
+    Means means(counted, resamples_), means_back(attacked, resamples_);
     out["concepts"] = json::array();
     for (const auto& both : common) {
       auto item = describe(both);
       item["figures"] = both.paired
                             ? paired(both, means)
                             : unpaired(Of::one_concept, a_.scores(both.a), b_.scores(both.b));
-      add_relearned(both, item["figures"], attacked);
+      if (are_attacked(both)) item["figures"][relearned] = came_back(both, means_back);
       out["concepts"].push_back(std::move(item));
     }
     out["overall"] = {{"concepts", counted}, {"figures", overall(counted, means)}};
-    if (!attacked.a.empty())
-      out["overall"]["figures"][relearned] =
-          unpaired_by_rules(mean_of(attacked.a), mean_of(attacked.b));
+    if (std::ranges::any_of(common, [&](const auto& c) { return are_attacked(c); }))
+      out["overall"]["figures"][relearned] = overall_back(attacked, means_back);
     count_moved(out);
   }
 
   json describe(const Common& both) const {
     return {{"concept", a_.corpus().name(both.a)},
-            {"same_record", a_.corpus().hash(both.a) == b_.corpus().hash(both.b)},
+            {"same_record", is_same_record(both)},
             {"status", {a_.status(both.a), b_.status(both.b)}},
             {"strength", {a_.strength(both.a), b_.strength(both.b)}},
             {"tokens", {a_.tokens(both.a), b_.tokens(both.b)}}};
@@ -313,19 +296,49 @@ class Comparison {
     return figures(Of::means, means.a(), means.b(), true, [&](std::size_t f) { return d[f]; });
   }
 
-  void add_relearned(const Common& both, json& figures, Attacked& all) const {
-    const auto in_a = relearned_a_.find(both.a);
-    const auto in_b = relearned_b_.find(both.b);
-    if (in_a == relearned_a_.end() || in_b == relearned_b_.end()) return;
-    figures[relearned] = unpaired_by_rules(in_a->second, in_b->second);
-    all.a.push_back(in_a->second);
-    all.b.push_back(in_b->second);
+  bool is_same_record(const Common& both) const {
+    return a_.corpus().hash(both.a) == b_.corpus().hash(both.b);
   }
 
-  json unpaired_by_rules(const Estimate& a, const Estimate& b) const {
-    std::optional<Difference> d;
-    if (same_rules_) d = evaluation::unpaired_difference(a, b);
-    return side_by_side(a, b, d, false, 1);
+  // Whether it can be told in both runs what is back of the concept.
+  bool are_attacked(const Common& both) const {
+    const auto is_there = [](const EvaluatedRun& run, std::int64_t c) {
+      return run.attacks() != nullptr && run.attacks()->back().contains(c);
+    };
+    return is_there(a_, both.a) && is_there(b_, both.b);
+  }
+
+  // Of one record the questions of an attack are the same, whatever the shared ones.
+  json came_back(const Common& both, Means& means) const {
+    const auto &in_a = a_.attacks()->back().at(both.a), &in_b = b_.attacks()->back().at(both.b);
+    auto d = evaluation::unpaired_difference(in_a.left, in_b.left);
+    if (is_same_record(both)) {
+      const auto purpose = "diff/" + a_.corpus().hash(both.a);
+      const auto a = a_.attacks()->sample(both.a, purpose),
+                 b = b_.attacks()->sample(both.b, purpose);
+      means.add(a, b);
+      d = evaluation::paired_difference(a, b, resamples_)[figure_index("own_left")];
+    }
+    auto figure = by_same_rules(in_a.left, in_b.left, d, is_same_record(both), fewest_items);
+    figure["seeds"] = {in_a.seeds, in_b.seeds};
+    return figure;
+  }
+
+  // Over the concepts of one record that both attacked; without any, each run's own mean.
+  json overall_back(std::int64_t attacked, const Means& means) const {
+    if (attacked == 0) {
+      const auto &a = a_.attacks()->mean(), &b = b_.attacks()->mean();
+      return by_same_rules(a, b, evaluation::unpaired_difference(a, b), false, 1);
+    }
+    const auto f = figure_index("own_left");
+    return by_same_rules(means.a().figures[f], means.b().figures[f], means.difference()[f], true,
+                         1);
+  }
+
+  // Side by side, and compared where what is left is measured alike.
+  json by_same_rules(const Estimate& a, const Estimate& b, const Difference& d, bool paired,
+                     std::int64_t fewest) const {
+    return side_by_side(a, b, same_rules_ ? std::optional(d) : std::nullopt, paired, fewest);
   }
 
   static void count_moved(json& out) {
@@ -342,7 +355,6 @@ class Comparison {
   EvaluatedRun a_, b_;
   std::int64_t resamples_;
   bool same_rules_, same_answers_;
-  std::map<std::int64_t, Estimate> relearned_a_, relearned_b_;
 };
 
 }  // namespace

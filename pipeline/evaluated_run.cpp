@@ -1,10 +1,8 @@
 #include "pipeline/evaluated_run.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "cluster/hash.hpp"
-#include "stages/relearning/relearning.hpp"
 
 namespace quench::pipeline {
 
@@ -55,6 +53,10 @@ EvaluatedRun::EvaluatedRun(const SavedRun& run)
   const auto& offsets = corpus_.probe_offsets();
   shared_ = read(corpus_.shared_probes(),
                  {offsets[static_cast<std::size_t>(concepts())], offsets.back()});
+  Problems missing;
+  run.require({"relearning"}, missing);
+  if (missing.empty())
+    attacks_.emplace(run.file("relearning.h5"), AttackScorer(corpus_, base_, rules_));
 }
 
 EvaluatedRun::Said EvaluatedRun::read(std::vector<Probe> probes, cluster::Range ids) const {
@@ -95,32 +97,6 @@ bool EvaluatedRun::TestItems::agree_with(const TestItems& other) const {
            const auto found = other.counts.find(entry.first);
            return found == other.counts.end() || found->second == entry.second;
          });
-}
-
-std::map<std::int64_t, Estimate> EvaluatedRun::relearned() const {
-  Problems missing;
-  run_.require({"relearning"}, missing);
-  if (!missing.empty()) return {};
-  const cluster::StoreReader store(run_.file("relearning.h5"), "relearning", relearning::schema);
-  const auto columns = store.read_strings("figures");
-  const auto place = std::ranges::find(columns, "own_left") - columns.begin();
-  const auto concepts = store.read<std::int64_t>("attacks/concept");
-  const auto erased = store.read<std::uint8_t>("attacks/erased");
-  const auto figures = store.read_ragged<double>("curves/figures");
-  std::map<std::int64_t, Estimate> sums;
-  for (std::size_t a = 0; a < concepts.size(); ++a) {
-    if (erased[a] == 0 || figures[a].size() < columns.size()) continue;  // control, or it failed
-    const double* last = figures[a].data() + figures[a].size() - columns.size() + place;
-    if (std::isnan(last[0])) continue;
-    auto& sum = sums[concepts[a]];
-    sum = {
-        sum.value + last[0], {sum.interval.low + last[1], sum.interval.high + last[2]}, sum.n + 1};
-  }
-  for (auto& [c, sum] : sums) {
-    const auto n = static_cast<double>(sum.n);
-    sum = {sum.value / n, {sum.interval.low / n, sum.interval.high / n}, sum.n};
-  }
-  return sums;
 }
 
 }  // namespace quench::pipeline

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "pipeline/saved_attacks.hpp"
 #include "pipeline/saved_run.hpp"
 #include "stages/evaluation/evaluation.hpp"
 
@@ -18,6 +20,8 @@ class EvaluatedRun {
 
   // Keeps a reference. Throws DataError for damaged files.
   explicit EvaluatedRun(const SavedRun& run);
+  EvaluatedRun(const EvaluatedRun&) = delete;  // its parts refer to each other
+  EvaluatedRun& operator=(const EvaluatedRun&) = delete;
 
   // Of a concept and of all: the records, and how many items each task makes of each subset.
   struct TestItems {
@@ -46,10 +50,8 @@ class EvaluatedRun {
   // Which items they are, whatever the tokenizer and the words around a question.
   TestItems items(std::int64_t c) const;
 
-  // What the attacked joint model has of each concept's figure at the end, by concept: means over
-  // seeds of the figure and of the ends of its interval; n: seeds. None without a complete
-  // relearning.h5.
-  std::map<std::int64_t, Estimate> relearned() const;
+  // The attacks on the joint model; null without a complete relearning.h5.
+  const SavedAttacks* attacks() const { return attacks_ ? &*attacks_ : nullptr; }
 
  private:
   struct Said {
@@ -67,6 +69,7 @@ class EvaluatedRun {
   evaluation::Rules rules_;
   std::string rules_text_, answers_text_;
   Said shared_;
+  std::optional<SavedAttacks> attacks_;
 };
 
 }  // namespace quench::pipeline

@@ -322,14 +322,18 @@ void Road::relearn() {
     in.name = [&](std::int64_t c) { return corpus_->name(c); };
     in.concept_hash = concept_hash();
     in.paragraphs = [&](std::int64_t c) { return corpus_->paragraphs(c); };
-    in.probes = [&](std::int64_t c) { return scorer_->attack_probes(c); };
+    const AttackScorer scorer(*corpus_, *baseline_,
+                              evaluation::rules_of(configuration_.evaluation));
+    const auto resamples = configuration_.evaluation.resamples;
+    in.probes = [&](std::int64_t c) { return scorer.probes(c); };
     const auto alone = cluster::make_self_communicator();
     in.measure = [&](const model::Transformer& model, std::span<const Probe> probes) {
       return meter_->measure(*alone, model, probes, {});
     };
-    in.figures = [&](std::int64_t c, std::span<const Probe> probes,
-                     std::span<const Measurement> measured) {
-      return scorer_->attack_figures(c, probes, measured);
+    in.figures = [&](const relearning::SeedsSaid& said) { return scorer.figures(said, resamples); };
+    in.mean_figures = [&](cluster::Communicator& world,
+                          std::span<const relearning::SeedsSaid> mine) {
+      return scorer.mean(world, in.attacked, mine, resamples);
     };
     in.config = &model_->config;
     in.base = model_->weights;

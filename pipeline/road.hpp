@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cluster/task_runner.hpp"
+#include "pipeline/attack_scorer.hpp"
 #include "pipeline/inputs.hpp"
 #include "pipeline/scoring.hpp"
 #include "pipeline/stage_hashes.hpp"

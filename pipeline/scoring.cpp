@@ -178,28 +178,4 @@ erasure::CellScores Scorer::joint(cluster::Communicator& group, std::int64_t con
   return cell;
 }
 
-std::vector<Probe> Scorer::attack_probes(std::int64_t concept_index) const {
-  auto probes = corpus_.probes(concept_index);
-  std::erase_if(probes, [this](const Probe& probe) {
-    return probe.split != Split::test || !evaluation::is_of_form(rules_.form, probe);
-  });
-  return probes;
-}
-
-std::vector<Estimate> Scorer::attack_figures(std::int64_t concept_index,
-                                             std::span<const Probe> probes,
-                                             std::span<const Measurement> measured) const {
-  const auto& offsets = corpus_.probe_offsets();
-  const auto base = baseline_.read({offsets[concept_index], offsets[concept_index + 1]});
-  std::vector<evaluation::Pair> pairs;
-  for (std::size_t i = 0; i < probes.size(); ++i) {
-    pairs.push_back({&probes[i], &base[probes[i].id - offsets[concept_index]], &measured[i]});
-  }
-  const auto scores = evaluation::summarise(pairs, Split::test, rules_, options_.resamples,
-                                            "relearning/" + corpus_.hash(concept_index));
-  const auto accuracy = evaluation::accuracy_name(rules_.form);
-  return {scores["own_" + accuracy], scores["own_margin"], scores["similar_" + accuracy],
-          scores["similar_margin"],  scores["own_left"],   scores["similar_left"]};
-}
-
 }  // namespace quench::pipeline

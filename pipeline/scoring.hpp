@@ -24,7 +24,7 @@ struct LoadedModel {
   model::Transformer edited(const model::RowDeltas& deltas, double strength) const;
 };
 
-// Scores row edits against the base model: what erasure tunes against, and relearning's figures.
+// Scores row edits against the base model: what erasure tunes against.
 class Scorer {
  public:
   Scorer(const corpus::Corpus& corpus, const evaluation::Measurements& baseline,
@@ -43,14 +43,6 @@ class Scorer {
   erasure::CellScores joint(cluster::Communicator& group, std::int64_t concept_index,
                             const model::RowDeltas& edit, double factor,
                             std::span<const std::int64_t> times);
-  // Probes on which an attack is measured: the concept's of the test split, in the form that
-  // decides.
-  std::vector<Probe> attack_probes(std::int64_t concept_index) const;
-  // {own accuracy, own margin, similar accuracy, similar margin, own_left, similar_left} of an
-  // attacked model, each with its interval, by the rules of the evaluation; margins are of choices
-  // alone. Local.
-  std::vector<Estimate> attack_figures(std::int64_t concept_index, std::span<const Probe> probes,
-                                       std::span<const Measurement> measured) const;
 
  private:
   // Train probes with the base model's word on them.

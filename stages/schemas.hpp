@@ -12,7 +12,7 @@ inline constexpr std::int64_t activations = 1;
 inline constexpr std::int64_t selection = 2;
 inline constexpr std::int64_t evaluation = 4;  // baseline.h5 and evaluation.h5
 inline constexpr std::int64_t edits = 4;
-inline constexpr std::int64_t relearning = 2;
+inline constexpr std::int64_t relearning = 3;
 inline constexpr std::int64_t judgement = 2;
 
 }  // namespace quench::schemas

@@ -7,6 +7,7 @@
 
 #include "cluster/random.hpp"
 #include "stages/evaluation/metrics.hpp"
+#include "stages/evaluation/seeded_sample.hpp"
 
 namespace quench::evaluation {
 
@@ -43,6 +44,26 @@ double drawn_mean(std::span<const double> values, const cluster::KeyedRandom& ra
   for (std::size_t i = 0; i < values.size(); ++i)
     sum += values[random.below(key | i, values.size())];
   return sum / static_cast<double>(values.size());
+}
+
+// Of two samples, or of two with seeds.
+template <typename Drawn>
+std::vector<Difference> differences_of_figures(const Drawn& a, const Drawn& b,
+                                               std::int64_t resamples) {
+  const auto before = a.figures(), now = b.figures();
+  const auto n_before = a.counts(), n_now = b.counts();
+  std::vector<std::vector<double>> resampled(before.size());
+  for (std::int64_t draw = 0; draw < resamples; ++draw) {
+    const auto row_a = a.resampled(draw), row_b = b.resampled(draw);
+    for (std::size_t f = 0; f < row_a.size(); ++f) resampled[f].push_back(row_b[f] - row_a[f]);
+  }
+  std::vector<Difference> all;
+  for (std::size_t f = 0; f < before.size(); ++f) {
+    const double value = now[f] - before[f], p = bootstrap_p(resampled[f]);
+    all.push_back({value, percentile_interval(value, std::move(resampled[f])), p,
+                   std::min(n_before[f], n_now[f])});
+  }
+  return all;
 }
 
 }  // namespace
@@ -129,20 +150,12 @@ Difference paired_difference(std::span<const PairedItems> concepts, std::int64_t
 
 std::vector<Difference> paired_difference(const Sample& a, const Sample& b,
                                           std::int64_t resamples) {
-  const auto before = a.figures(), now = b.figures();
-  const auto n_before = a.counts(), n_now = b.counts();
-  std::vector<std::vector<double>> resampled(before.size());
-  for (std::int64_t draw = 0; draw < resamples; ++draw) {
-    const auto row_a = a.resampled(draw), row_b = b.resampled(draw);
-    for (std::size_t f = 0; f < row_a.size(); ++f) resampled[f].push_back(row_b[f] - row_a[f]);
-  }
-  std::vector<Difference> all;
-  for (std::size_t f = 0; f < before.size(); ++f) {
-    const double value = now[f] - before[f], p = bootstrap_p(resampled[f]);
-    all.push_back({value, percentile_interval(value, std::move(resampled[f])), p,
-                   std::min(n_before[f], n_now[f])});
-  }
-  return all;
+  return differences_of_figures(a, b, resamples);
+}
+
+std::vector<Difference> paired_difference(const SeededSample& a, const SeededSample& b,
+                                          std::int64_t resamples) {
+  return differences_of_figures(a, b, resamples);
 }
 
 Difference unpaired_difference(const Estimate& a, const Estimate& b) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stages/evaluation/metrics.hpp"
+#include "stages/evaluation/seeded_sample.hpp"
 #include "stages/types.hpp"
 
 // Differences between methods and runs, by paired tests. Local maths, no communication.
@@ -41,6 +42,10 @@ Difference paired_difference(std::span<const PairedItems> concepts, std::int64_t
 // purpose: every resample draws the same items in both. Most figures are no means of items, whose
 // signs could be flipped: p is that of the bootstrap (bootstrap_p). n: items that both have.
 std::vector<Difference> paired_difference(const Sample& a, const Sample& b, std::int64_t resamples);
+// The same of means over seeds. Seeds are drawn alike in both where their purposes are one, and
+// else independently.
+std::vector<Difference> paired_difference(const SeededSample& a, const SeededSample& b,
+                                          std::int64_t resamples);
 
 // The two-sided p-value of resampled differences: twice the smaller share of those on one side of 0
 // or at it (Efron and Tibshirani, An Introduction to the Bootstrap, 15.4), the observed one counted

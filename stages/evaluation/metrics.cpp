@@ -49,6 +49,20 @@ bool is_of_form(Form form, const Probe& probe) {
   }
 }
 
+std::vector<Estimate> with_intervals(
+    const std::vector<double>& values, const std::vector<std::int64_t>& n, std::int64_t resamples,
+    const std::function<std::vector<double>(std::int64_t draw)>& resampled) {
+  std::vector<std::vector<double>> columns(values.size());
+  for (std::int64_t draw = 0; draw < resamples; ++draw) {
+    const auto row = resampled(draw);
+    for (std::size_t f = 0; f < row.size(); ++f) columns[f].push_back(row[f]);
+  }
+  std::vector<Estimate> estimates;
+  for (std::size_t f = 0; f < values.size(); ++f)
+    estimates.push_back({values[f], percentile_interval(values[f], std::move(columns[f])), n[f]});
+  return estimates;
+}
+
 Sample::Sample(std::span<const Pair> pairs, Split split, const Rules& rules,
                const std::string& purpose)
     : rules_(rules), purpose_("bootstrap/" + purpose), strata_(layout().strata.size()) {
@@ -157,16 +171,9 @@ std::vector<std::int64_t> Sample::counts() const {
 }
 
 Scores Sample::scores(std::int64_t resamples) const {
-  const auto values = figures();
-  const auto n = counts();
-  std::vector<std::vector<double>> columns(values.size());
-  for (std::int64_t b = 0; b < resamples; ++b) {
-    const auto row = resampled(b);
-    for (std::size_t f = 0; f < row.size(); ++f) columns[f].push_back(row[f]);
-  }
   Scores scores;
-  for (std::size_t f = 0; f < values.size(); ++f)
-    scores.figures[f] = {values[f], percentile_interval(values[f], std::move(columns[f])), n[f]};
+  scores.figures = with_intervals(figures(), counts(), resamples,
+                                  [&](std::int64_t draw) { return resampled(draw); });
   scores.reused = reused_;
   scores.measured = measured_;
   return scores;

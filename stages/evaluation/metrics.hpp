@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -136,5 +137,10 @@ CoherenceParts coherence_parts(const std::vector<double>& figures);
 
 // n / sum(1/v); 0 if any v is not finite or <= 0 (methods 7.4).
 double harmonic_mean(std::span<const double> values);
+
+// Figures with the percentile intervals of `resamples` draws; n: items that each one is of.
+std::vector<Estimate> with_intervals(
+    const std::vector<double>& values, const std::vector<std::int64_t>& n, std::int64_t resamples,
+    const std::function<std::vector<double>(std::int64_t draw)>& resampled);
 
 }  // namespace quench::evaluation

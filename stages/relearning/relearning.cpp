@@ -1,22 +1,11 @@
 #include "stages/relearning/relearning.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
+#include "stages/relearning/results.hpp"
 
 namespace quench::relearning {
 
-using nlohmann::json;
-
 namespace {
-
-// One task of the queue.
-struct Attack {
-  std::int64_t concept_index = 0;
-  std::int64_t seed = 0;
-  bool erased = true;  // false: the control
-};
 
 std::vector<Attack> list_attacks(const Inputs& inputs, const Options& options) {
   std::vector<Attack> attacks;
@@ -49,86 +38,13 @@ std::vector<cluster::Task> tasks_of(const Inputs& inputs, const std::vector<Atta
   return tasks;
 }
 
-// A curve as it is journalled: steps, losses, and the figures with their intervals at each point.
-std::string pack(const Inputs& inputs, const Attack& attack, const std::vector<Point>& curve) {
-  const auto probes = inputs.probes(attack.concept_index);
-  json steps = json::array(), losses = json::array(), figures = json::array(),
-       values = json::array();
-  for (const auto& point : curve) {
-    steps.push_back(point.step);
-    losses.push_back(point.loss);
-    for (const auto& e : inputs.figures(attack.concept_index, probes, point.measurements)) {
-      for (const double x : {e.value, e.interval.low, e.interval.high, static_cast<double>(e.n)})
-        figures.push_back(x);
-    }
-    for (const auto& m : point.measurements) {
-      for (const float x : m.values) values.push_back(x);
-    }
-  }
-  const auto bytes = json::to_cbor(json{steps, losses, figures, values});
-  return {bytes.begin(), bytes.end()};
-}
-
-std::vector<std::string> figure_columns() {
-  std::vector<std::string> columns;
-  for (const std::string name : {"own_accuracy", "own_margin", "similar_accuracy", "similar_margin",
-                                 "own_left", "similar_left"}) {
-    columns.insert(columns.end(), {name, name + "_low", name + "_high", name + "_n"});
-  }
-  return columns;
-}
-
-// This rank's rows of relearning.h5; a failed attack has an empty curve.
-struct LocalRows {
-  std::vector<std::int64_t> concepts, seeds;
-  std::vector<std::uint8_t> erased;
-  std::vector<std::vector<std::int64_t>> steps;
-  std::vector<std::vector<double>> losses, figures;
-  std::vector<std::vector<float>> values;
-
-  void add(const Attack& attack, const std::optional<std::string>& payload) {
-    concepts.push_back(attack.concept_index);
-    seeds.push_back(attack.seed);
-    erased.push_back(attack.erased ? 1 : 0);
-    const json curve = payload ? json::from_cbor(*payload)
-                               : json{json::array(), json::array(), json::array(), json::array()};
-    steps.push_back(curve[0]);
-    losses.push_back(curve[1]);
-    figures.push_back(curve[2]);
-    values.push_back(curve[3]);
-  }
-};
-
-void write(const Inputs& inputs, cluster::Context& context, const std::vector<Attack>& attacks,
-           const cluster::TaskResults& results) {
-  auto& world = context.world();
-  LocalRows rows;
-  cluster::agree(world, [&] {
-    const auto mine = cluster::rows_of(std::ssize(attacks), world.size(), world.rank());
-    for (auto i = mine.begin; i < mine.end; ++i) {
-      const bool good = results.failure(i).empty();
-      rows.add(attacks[i], good ? std::optional(results.read(i)) : std::nullopt);
-    }
-  });
-  cluster::StoreWriter store(world, context.run_directory / "relearning.h5",
-                             {"relearning", schema, inputs.run_id, inputs.inputs_hash});
-  const cluster::Axes by_attack{{"attack"}, ""};
-  store.write_rows<std::int64_t>("attacks/concept", rows.concepts, {}, by_attack);
-  store.write_rows<std::int64_t>("attacks/seed", rows.seeds, {}, by_attack);
-  store.write_rows<std::uint8_t>("attacks/erased", rows.erased, {}, by_attack);
-  store.write_ragged<std::int64_t>("curves/steps", rows.steps,
-                                   {{"attack", "point"}, "optimizer steps"});
-  store.write_ragged<double>("curves/loss", rows.losses, {{"attack", "point"}, "nats a token"});
-  store.write_ragged<double>("curves/figures", rows.figures, {{"attack", "point x figure"}, ""});
-  store.write_ragged<float>("curves/values", rows.values,
-                            {{"attack", "point x probe x value"}, "nats or counts"});
-  store.write_strings("figures", context.is_root() ? figure_columns() : std::vector<std::string>{},
-                      {{"figure"}, ""});
-  store.attribute("/", "failures", results.failures());
-  store.finish();
-}
-
 }  // namespace
+
+const std::vector<std::string>& figure_names() {
+  static const std::vector<std::string> names{"own_accuracy",   "own_margin", "similar_accuracy",
+                                              "similar_margin", "own_left",   "similar_left"};
+  return names;
+}
 
 void describe(Options& options, OptionTable& table) {
   table.add("relearning.enabled", options.enabled, "run the attacks");
@@ -136,8 +52,11 @@ void describe(Options& options, OptionTable& table) {
             "names (or aliases) of the concepts to attack; empty: all that were edited");
   table.add("relearning.max_concepts", options.max_concepts, "the first so many of them; 0: all",
             {0, 1e9});
-  table.add("relearning.seeds", options.seeds,
-            "attacks a concept, each with its own order of paragraphs", {1, 1000});
+  table.add(
+      "relearning.seeds", options.seeds,
+      "attacks a concept, each with its own order of paragraphs; one says nothing of the spread "
+      "between orders",
+      {1, 1000});
   table.add("relearning.first_seed", options.first_seed, "seed of the first attack", {0, 1e9});
   table.add("relearning.paragraphs", options.paragraphs, "paragraphs trained on, at most",
             {1, 1e6});
@@ -174,7 +93,7 @@ void run(const Inputs& inputs, const Options& options, cluster::Context& context
                                                        a.seed, options, context.stop);
                                             return pack(inputs, a, curve);
                                           });
-  write(inputs, context, attacks, results);
+  write(inputs, options, context, attacks, results);
   cluster::remove_journals(context, "relearning");
 }
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@ struct Options {
   bool enabled = true;
   std::vector<std::string> concepts;  // names; empty: all that were edited
   std::int64_t max_concepts = 0;      // the first so many of them; 0: all
-  std::int64_t seeds = 1;             // attacks a concept
+  std::int64_t seeds = 3;             // attacks a concept
   std::int64_t first_seed = 0;
   std::int64_t paragraphs = 100;  // at most, in the catalog's order
   std::int64_t max_length = 256;  // tokens of a paragraph; longer ones are cut
@@ -51,6 +52,20 @@ struct Point {
   std::vector<Measurement> measurements;  // of the concept's probes that are measured
 };
 
+// What a model said to a concept's probes, in their order.
+using Said = std::vector<Measurement>;
+
+// What the models of several attacks on one concept said, each attack of its own seed, at the same
+// point of their curves.
+struct SeedsSaid {
+  std::int64_t concept_index = 0;
+  std::vector<std::int64_t> seeds;
+  std::vector<Said> by_seed;
+};
+
+// The figures of an attacked model, in the order of their columns.
+const std::vector<std::string>& figure_names();
+
 struct Inputs {
   std::int64_t concepts = 0;           // of the catalog
   std::vector<std::int64_t> attacked;  // indices, chosen by the pipeline from Options and the edits
@@ -61,12 +76,14 @@ struct Inputs {
   // Puts probes to a model; local (attacks are measured where they run). Passed in by the pipeline.
   std::function<std::vector<Measurement>(const model::Transformer&, std::span<const Probe>)>
       measure;
-  // Turns paired measurements into figures with intervals; passed in by the pipeline: {own
-  // accuracy, own margin, similar accuracy, similar margin, own_left, similar_left}, NaN where the
-  // form has no such figure.
-  std::function<std::vector<Estimate>(std::int64_t concept_index, std::span<const Probe>,
-                                      std::span<const Measurement>)>
-      figures;
+  // The figures of figure_names(), means over seeds, with their intervals, NaN where the form has
+  // no such figure. Local; passed in by the pipeline.
+  std::function<std::vector<Estimate>(const SeedsSaid&)> figures;
+  // Their means over the attacked concepts. `mine` are those of this rank that have any seed.
+  // Collective over the world; passed in by the pipeline.
+  std::function<std::vector<Estimate>(cluster::Communicator& world,
+                                      std::span<const SeedsSaid> mine)>
+      mean_figures;
   const model::ModelConfig* config = nullptr;
   model::Weights base;                // shared, read-only
   model::RowOverlay joint;            // the joint edit
@@ -81,6 +98,11 @@ struct Inputs {
 std::vector<Point> attack(cluster::Communicator& group, const Inputs& inputs,
                           std::int64_t concept_index, bool erased, std::int64_t seed,
                           const Options& options, const cluster::StopFlag& stop);
+
+// What an attacked model said at each point, out of what relearning.h5 holds of the attack
+// (curves/counts, curves/values). Throws DataError where they do not fit.
+std::vector<Said> said_of(std::span<const std::int64_t> counts, std::span<const float> values,
+                          std::int64_t points);
 
 // Collective over the world. Queue of (concept, seed, erased or control); writes
 // run_directory/relearning.h5.

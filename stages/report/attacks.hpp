@@ -6,8 +6,12 @@
 
 namespace quench::report {
 
-// The attacks of a relearning.h5: [{"concept", "seed", "erased", "points": [{figure: [value, low,
-// high], "step", "loss"}, ...]}, ...]. Local.
-nlohmann::json attacks_of(const cluster::StoreReader& store);
+// Adds the attacks of a relearning.h5 to the report's document. Local.
+// "attacks": [{"concept", "seed", "erased", "points": [{figure: [value, low, high, n], "step",
+// "loss"}, ...]}, ...].
+// "relearning" of each attacked concept: {"erased": {"seeds", "points"}, "untouched": the same},
+// means over the seeds whose attacks did not fail, n: questions; "relearning" of the document:
+// their means over the attacked concepts, n: concepts.
+void add_attacks(const cluster::StoreReader& store, nlohmann::json& document);
 
 }  // namespace quench::report

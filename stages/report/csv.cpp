@@ -117,11 +117,16 @@ std::string cells_csv(const json& document) {
   return csv.text();
 }
 
+const std::vector<std::string>& relearning_figures() {
+  static const std::vector<std::string> names = {"own_accuracy",   "own_margin", "similar_accuracy",
+                                                 "similar_margin", "own_left",   "similar_left"};
+  return names;
+}
+
+// An attack a curve.
 std::string relearning_csv(const json& document) {
-  const std::vector<std::string> figures = {"own_accuracy",   "own_margin", "similar_accuracy",
-                                            "similar_margin", "own_left",   "similar_left"};
   std::vector<std::string> header = {"concept", "seed", "start", "step", "loss"};
-  for (const auto& name : figures) add_quadruple(header, name);
+  for (const auto& name : relearning_figures()) add_quadruple(header, name);
   Csv csv(header);
   for (const auto& attack : document.value("attacks", json::array())) {
     for (const auto& point : attack["points"]) {
@@ -130,10 +135,33 @@ std::string relearning_csv(const json& document) {
       csv.add(attack["erased"].get<bool>() ? "erased" : "untouched");
       csv.add(point["step"]);
       csv.add(point["loss"]);
-      for (const auto& name : figures) csv.add_estimate(point, name);
+      for (const auto& name : relearning_figures()) csv.add_estimate(point, name);
       csv.end_row();
     }
   }
+  return csv.text();
+}
+
+// The means over seeds of each attacked concept, then those over concepts, whose concept is empty.
+std::string relearning_means_csv(const json& document) {
+  std::vector<std::string> header = {"concept", "seeds", "start", "step"};
+  for (const auto& name : relearning_figures()) add_quadruple(header, name);
+  Csv csv(header);
+  const auto add = [&](const json& name, const json& relearning) {
+    for (const auto& [start, curve] : relearning.items()) {
+      for (const auto& point : curve["points"]) {
+        csv.add(name);
+        csv.add(curve["seeds"]);
+        csv.add(start);
+        csv.add(point["step"]);
+        for (const auto& figure : relearning_figures()) csv.add_estimate(point, figure);
+        csv.end_row();
+      }
+    }
+  };
+  for (const auto& item : document["concepts"])
+    add(item["name"], item.value("relearning", json::object()));
+  add(json(), document.value("relearning", json::object()));
   return csv.text();
 }
 
@@ -207,10 +235,15 @@ std::string csv_cell(const std::string& text) {
 }
 
 std::vector<CsvFile> csv_files(const json& document) {
-  return {{"concepts.csv", concepts_csv(document)}, {"cells.csv", cells_csv(document)},
-          {"curve.csv", curve_csv(document)},       {"relearning.csv", relearning_csv(document)},
-          {"tokens.csv", tokens_csv(document)},     {"collisions.csv", collisions_csv(document)},
-          {"overlaps.csv", overlaps_csv(document)}, {"examples.csv", examples_csv(document)}};
+  return {{"concepts.csv", concepts_csv(document)},
+          {"cells.csv", cells_csv(document)},
+          {"curve.csv", curve_csv(document)},
+          {"relearning.csv", relearning_csv(document)},
+          {"relearning_means.csv", relearning_means_csv(document)},
+          {"tokens.csv", tokens_csv(document)},
+          {"collisions.csv", collisions_csv(document)},
+          {"overlaps.csv", overlaps_csv(document)},
+          {"examples.csv", examples_csv(document)}};
 }
 
 }  // namespace quench::report

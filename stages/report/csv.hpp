@@ -15,8 +15,8 @@ struct CsvFile {
   std::string name;  // "concepts.csv"
   std::string text;
 };
-// concepts, cells, curve, relearning, tokens, collisions, overlaps, examples: what gather() found,
-// as far as it is there.
+// concepts, cells, curve, relearning, relearning_means, tokens, collisions, overlaps, examples:
+// what gather() found, as far as it is there.
 std::vector<CsvFile> csv_files(const nlohmann::json& document);
 
 }  // namespace quench::report

@@ -78,7 +78,7 @@ class Gatherer {
         add_judgement(*verdicts);
     }
     if (const auto store = open("relearning.h5", "relearning", schemas::relearning))
-      document_["attacks"] = attacks_of(*store);
+      add_attacks(*store, document_);
     add_examples();
     return std::move(document_);
   }

@@ -51,13 +51,21 @@ const withInterval = (e, show = percent) => {
 const counted = concepts.filter(c => c.status === 'ok' || c.status === 'below_target');
 const statusText = {ok: 'edited', below_target: 'edited, below the target', gated: 'no strength passed', no_effect: 'no strength erases', no_features: 'no features', unknown_to_model: 'unknown to model', failed: 'failed'};
 
-// What the model has of the concept at the end of an attack (or at its beginning), with its interval, mean over seeds.
-function relearnedEstimate(index, erased, before) {
-  const ends = attacks.filter(a => a.concept === index && a.erased === erased && a.points.length)
-    .map(a => a.points[before ? 0 : a.points.length - 1].own_left).filter(e => isNumber(value(e)));
-  return ends.length ? [0, 1, 2, 3].map(i => average(ends.map(e => e[i]))) : null;
+// What the model has of a concept (or, on average, of the attacked ones: data) at the end of the attacks, or at their beginning: mean over seeds.
+function relearnedEstimate(of, start, before) {
+  const points = ((of.relearning || {})[start] || {points: []}).points;
+  const left = points.length ? points[before ? 0 : points.length - 1].own_left : null;
+  return isNumber(value(left)) ? left : null;
 }
-const relearned = (index, erased, before) => value(relearnedEstimate(index, erased, before));
+const relearned = (of, start) => value(relearnedEstimate(of, start));
+const seedsOf = of => ((of.relearning || {}).erased || {}).seeds;
+const inSeeds = count => count === 1 ? 'one seed' : `${count} seeds`;
+// The intervals of the erased and of the untouched model, questions (or concepts) and seeds.
+function relearnedNote(of) {
+  const erased = relearnedEstimate(of, 'erased'), untouched = relearnedEstimate(of, 'untouched');
+  const ends = [erased, untouched].map(e => interval(e, percent)).filter(Boolean).join(' / ');
+  return [ends, erased && erased[3] > 0 && `n ${erased[3]}`, inSeeds(seedsOf(of))].filter(Boolean).join(', ');
+}
 
 // ---- summary ---------------------------------------------------------------------------------------
 function showSummary() {
@@ -68,14 +76,13 @@ function showSummary() {
   const mean = data.mean && data.mean.joint;
   const measure = data.objective === 'accuracy' ? 'accuracy above chance' : 'margin of the right answers';
   if (!mean) { $('verdict').textContent = 'The evaluation is not complete yet; what is finished is shown below.'; return; }
-  const attacked = [...new Set(attacks.map(a => a.concept))];
-  const back = average(attacked.map(c => relearned(c, true))), before = average(attacked.map(c => relearned(c, true, true))), control = average(attacked.map(c => relearned(c, false)));
+  const back = relearnedEstimate(data, 'erased'), before = relearnedEstimate(data, 'erased', true), control = relearnedEstimate(data, 'untouched');
   let text = `${counted.length} of ${concepts.length} concepts were edited, all in one model. On held-out questions ` +
     `${withInterval(mean.own_left)} of what the model knew of them is left, by the ${measure}; ` +
     `${withInterval(mean.similar_left)} of neighbouring knowledge and ${withInterval(mean.general_left)} of general knowledge is kept.`;
-  if (isNumber(back)) {
-    text += ` After fine-tuning on texts about ${attacked.length === 1 ? 'one concept' : attacked.length + ' of the concepts'}, ` +
-      `${percent(back)} is there, ${percent(before)} before` + (isNumber(control) ? `; the untouched model stands at ${percent(control)} after the same training.` : '.');
+  if (back) {
+    text += ` After fine-tuning on texts about ${back[3] === 1 ? `one concept (${inSeeds(seedsOf(data))})` : `${back[3]} of the concepts (${inSeeds(seedsOf(data))} each)`}, ` +
+      `${withInterval(back)} is there, ${percent(value(before))} before` + (control ? `; the untouched model stands at ${withInterval(control)} after the same training.` : '.');
   }
   if (data.joint && data.joint.status === 'gated')
     text = `${counted.length} of ${concepts.length} concepts have an edit of their own, but no joint edit passed its gates: the joint and exported model is the untouched one.`;
@@ -84,13 +91,15 @@ function showSummary() {
   const tiles = [['Efficacy', mean.efficacy, 'of the concepts is gone'], ['Specificity', mean.specificity, 'of the rest is kept'],
     ['Coherence', mean.coherence, 'of fluent answering is kept'], ['Harmonic mean', mean.harmonic_all, 'of the three']];
   tiles.forEach(([name, e, what]) => addTile(name, percent(value(e)), [what, range(e, percent)].filter(Boolean).join(' · ')));
-  if (isNumber(back)) addTile('After attack', percent(back), [`${percent(before)} before`, isNumber(control) && `untouched model ${percent(control)}`].filter(Boolean).join(' · '));
+  if (back) addTile('After attack', percent(value(back)), [`${percent(value(before))} before`, range(back, percent), control && `untouched model ${percent(value(control))}, ${range(control, percent)}`, inSeeds(seedsOf(data))].filter(Boolean).join(' · '));
   const lengths = attacks.filter(a => a.points.length).map(a => a.points[a.points.length - 1].step);
   const steps = [...new Set([Math.min(...lengths), Math.max(...lengths)])].join(' to ');
   const notes = [
     'Efficacy is 1 minus the share of the untouched model\'s figure that is left on the concept\'s own test questions; specificity is the harmonic mean of what is left on similar-domain and on general questions. Shares are clipped to 0 – 100%.',
     'The margin is the mean log-probability of a token of the right answer minus that of the wrong ones. It moves long before answers flip, and says less than accuracy about what a user would see; both are in the table of a concept.',
     'Intervals are 95%, by bootstrap over questions (a concept) or over concepts (means). With few questions they are wide: differences inside them mean nothing.',
+    ...(attacks.length ? [seedsOf(data) === 1 ? 'Each concept was attacked in one order of its texts: how much another order would bring back, the intervals of attacks do not say.'
+      : `Each concept was attacked in ${seedsOf(data)} orders of its texts (seeds); the intervals of attacks are over questions and seeds.`] : []),
     configuration['erasure.unknown'] === 'edit' ? 'Concepts that the model does not demonstrably know are edited and counted as any other (erasure.unknown = edit).'
       : 'Concepts that the model does not demonstrably know are shown, not edited, and left out of means.',
     lengths.length ? `Attacks here are ${steps} steps of fine-tuning. More steps, other texts or other methods may bring back more.` : 'No relearning attack was run: nothing is known of how easily the concepts come back.',
@@ -106,10 +115,6 @@ function showSummary() {
       'Choose them above the table of concepts. Strengths were chosen without the judge.');
   }
   (data.notes || []).concat(notes).forEach(note => $('caveats').append(element('li', note)));
-}
-function average(list) {
-  const numbers = list.filter(isNumber);
-  return numbers.length ? numbers.reduce((a, b) => a + b) / numbers.length : null;
 }
 function addTile(name, figure, note) {
   const tile = element('div', null, 'tile');
@@ -127,8 +132,8 @@ const columns = [
     ({name, sort: (c, w) => value((c[w] || {})[key]), cell: (c, w) => estimateCell((c[w] || {})[key])})),
   {name: 'accuracy', sort: (c, w) => value((c[w] || {}).own_accuracy),
     cell: (c, w) => c[w] ? noted(`${percent(value(c[w].base_own_accuracy))} → ${percent(value(c[w].own_accuracy))}`, range(c[w].own_accuracy, percent)) : element('td', '–')},
-  {name: 'relearned', sort: c => relearned(c.index, true),
-    cell: c => isNumber(relearned(c.index, true)) ? noted(`${percent(relearned(c.index, true))} / ${percent(relearned(c.index, false))}`, range(relearnedEstimate(c.index, true), percent)) : element('td', '')},
+  {name: 'relearned', sort: c => relearned(c, 'erased'),
+    cell: c => isNumber(relearned(c, 'erased')) ? noted(`${percent(relearned(c, 'erased'))} / ${percent(relearned(c, 'untouched'))}`, relearnedNote(c)) : element('td', '')},
 ];
 let sorting = {column: null, up: true};
 function showConcepts() {
@@ -195,19 +200,15 @@ function showGrid(c) {
     options: {plugins: {legend}, scales: {y: share, x: {type: 'logarithmic', title: {display: true, text: 'strength (large dots: chosen)'},
       ticks: {callback: x => cells.some(cell => cell.strength === x) ? x : ''}}}}});
 }
-// Mean over seeds of the points of the attacks on one start; the interval is the mean of theirs.
-function curve(index, erased, key) {
-  const runs = attacks.filter(a => a.concept === index && a.erased === erased && a.points.length);
-  if (!runs.length) return [];
-  return runs[0].points.map((p, i) => ({x: p.step, e: [0, 1, 2].map(k => average(runs.map(r => r.points[i] && r.points[i][key] && r.points[i][key][k])))}));
-}
-function showRelearning(index) {
+// The points of the attacks on a concept from one start, means over seeds.
+const relearningCurve = (c, start, key) => ((c.relearning || {})[start] || {points: []}).points.map(p => ({x: p.step, e: p[key]}));
+function showRelearning(c) {
   // Lettered and open questions have no margin.
-  const byMargin = attacks.some(a => a.concept === index && a.points.some(p => isNumber(value(p.own_margin))));
+  const byMargin = ['erased', 'untouched'].some(start => relearningCurve(c, start, 'own_margin').some(p => isNumber(value(p.e))));
   const key = byMargin ? 'own_margin' : 'own_accuracy';
-  const erased = curve(index, true, key), control = curve(index, false, key);
+  const erased = relearningCurve(c, 'erased', key), control = relearningCurve(c, 'untouched', key);
   const there = erased.length + control.length > 0;
-  $('relearn-none').textContent = there ? `${byMargin ? 'Margin' : 'Accuracy'} of the concept's test questions, with 95% intervals over questions.` : 'This concept was not attacked in this run.';
+  $('relearn-none').textContent = there ? `${byMargin ? 'Margin' : 'Accuracy'} of the concept's test questions, with 95% intervals over ` + (seedsOf(c) === 1 ? 'questions; one seed.' : `questions and ${seedsOf(c)} seeds.`) : 'This concept was not attacked in this run.';
   $('relearn-plot').parentElement.style.display = there ? '' : 'none';
   if (!there) return;
   plot('relearn-plot', {type: 'line', data: {datasets: [...banded('erased model', erased, colour.orange), ...banded('untouched model', control, colour.blue, [6, 4])]},
@@ -292,7 +293,7 @@ function choose(index) {
     margin && `untouched model's margin ${fixed(margin[0])} (${range(margin, fixed)})`,
     c.joint && isNumber(c.joint.reused) && `${c.joint.reused} of ${c.joint.reused + c.joint.measured} probes needed no computation`,
     c.iterations && `factorised in ${c.iterations} iterations (${c.stop_reason})`].filter(Boolean).join('  ·  ');
-  showGrid(c); showRelearning(index); showRaw(c); showObjective(c); showExamples(c); showTokens(c); showConcepts();
+  showGrid(c); showRelearning(c); showRaw(c); showObjective(c); showExamples(c); showTokens(c); showConcepts();
 }
 
 // ---- all together, and the run ---------------------------------------------------------------------------
@@ -350,7 +351,7 @@ if (data.judged) $('which').append(new Option('all concepts in one model, by the
 $('filter').oninput = showConcepts;
 $('which').onchange = showConcepts;
 $('chosen').onchange = event => choose(Number(event.target.value));
-const first = concepts.findIndex((c, i) => relearned(i, true) !== null);
+const first = concepts.findIndex(c => relearned(c, 'erased') !== null);
 showJoint();
 showInstructions();
 showCurve();

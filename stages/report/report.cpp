@@ -1,6 +1,5 @@
 #include "stages/report/report.hpp"
 
-#include <array>
 #include <cstdio>
 #include <fstream>
 
@@ -55,26 +54,20 @@ std::string count(const json& object, const char* name) {
   return there ? std::to_string(object[name][3].get<std::int64_t>()) : "–";
 }
 
-// What an attacked model has of the base's concept figure at the end, mean over seeds; empty where
-// it was not attacked.
-std::string relearned(const json& document, std::size_t concept_index, bool erased) {
-  if (!document.contains("attacks")) return "";
-  std::array<double, 3> sums{};  // value, low, high
-  int count = 0;
-  for (const auto& attack : document["attacks"]) {
-    if (attack["concept"] != concept_index || attack["erased"] != erased ||
-        attack["points"].empty())
-      continue;
-    const auto& left = attack["points"].back()["own_left"];
-    if (left[0].is_null()) continue;
-    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += left[i].get<double>();
-    ++count;
-  }
-  if (count == 0) return "";
-  char text[48];
-  std::snprintf(text, sizeof text, erased ? "%.0f%% [%.0f–%.0f]" : "%.0f%%", 100 * sums[0] / count,
-                100 * sums[1] / count, 100 * sums[2] / count);
-  return text;
+// What is left of the concept's figure at the end of the attacks, of the erased and of the
+// untouched model, and of how many questions (or concepts) and seeds it is; nothing without an
+// attack.
+void add_relearned(const json& relearning, std::vector<std::string>& cells) {
+  const auto end_of = [&](const char* start) {
+    const auto points = relearning.value(start, json::object()).value("points", json::array());
+    return points.empty() ? json() : points.back();
+  };
+  const auto erased = end_of("erased"), untouched = end_of("untouched");
+  const auto n = count(erased, "own_left");
+  if (n == "–") return;
+  const auto shown = [](const json& point) { return percent_with_interval(point, "own_left"); };
+  cells.push_back(shown(erased) + (untouched.is_null() ? "" : " / " + shown(untouched)));
+  cells.push_back(n + " × " + relearning["erased"]["seeds"].dump());
 }
 
 std::string strength_of(const json& item) {
@@ -86,25 +79,24 @@ std::string strength_of(const json& item) {
 
 std::string table_of(const json& document) {
   TextTable table({"concept", "status", "strength", "tokens", "n", "efficacy", "specificity",
-                   "coherence", "harmonic", "relearned"});
+                   "coherence", "harmonic", "relearned", "n × seeds"});
   const auto add_figures = [](std::vector<std::string>& cells, const json& scores) {
     cells.push_back(count(scores, "efficacy"));
     for (const char* name : {"efficacy", "specificity", "coherence", "harmonic_all"})
       cells.push_back(percent_with_interval(scores, name));
   };
-  for (std::size_t c = 0; c < document["concepts"].size(); ++c) {
-    const auto& item = document["concepts"][c];
+  for (const auto& item : document["concepts"]) {
     const auto joint = item.value("joint", json());
-    const auto back = relearned(document, c, true);
     std::vector<std::string> cells{item["name"], item.value("status", "–"), strength_of(item),
                                    std::to_string(item.value("token_count", 0))};
     add_figures(cells, joint);
-    cells.push_back(back.empty() ? "" : back + " / " + relearned(document, c, false));
+    add_relearned(item.value("relearning", json::object()), cells);
     table.add_row(std::move(cells));
   }
   if (document.contains("mean")) {
     std::vector<std::string> cells{"mean of edited ones", "", "", ""};
     add_figures(cells, document["mean"]["joint"]);
+    add_relearned(document.value("relearning", json::object()), cells);
     table.add_row({});
     table.add_row(std::move(cells));
   }
@@ -114,7 +106,8 @@ std::string table_of(const json& document) {
                 : "all concepts erased in one model, test questions, relative to the untouched "
                   "model; [95% interval]\n") +
          "n: questions that efficacy is of; of the mean: concepts\n"
-         "relearned: share of the concept's figure after the attack, erased / untouched model\n";
+         "relearned: share of the concept's figure after the attacks, erased / untouched model; "
+         "beside it the\nquestions (of the mean: attacked concepts) and seeds that it is of\n";
 }
 
 }  // namespace

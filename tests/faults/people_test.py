@@ -85,14 +85,16 @@ def test_export_says_what_is_wrong(base, reference, tmp_path):
     assert done.returncode == USAGE and "model.safetensors: is no longer the file that the run read" in done.stderr
 
 
-SHORT = settings("relearning.enabled=false", "run.export_to=none", "activations.layers=")
+BARE = settings("run.export_to=none", "activations.layers=")
+SHORT = BARE + settings("relearning.enabled=false")
 
 
 @pytest.fixture(scope="session")
 def stronger(config, base, reference):
-    """The reference's run with far stronger edits and without attacks."""
+    """The reference's run with far stronger edits, and attacks of two seeds."""
     directory = base / "stronger"
-    done = launch.run(config, directory, *SHORT, *settings("erasure.strengths=16,32"))
+    done = launch.run(config, directory, *BARE, *settings("erasure.strengths=16,32", "relearning.seeds=2",
+                                                          "relearning.learning_rate=1e-3"))
     assert done.returncode == DONE, done.stderr
     return directory
 
@@ -133,7 +135,6 @@ def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
         draws = np.random.default_rng(1).integers(0, len(a), (4000, len(a)))
         low, high = np.quantile((b - a)[draws].mean(axis=1), [0.025, 0.975])
         assert figure["difference"][1:] == pytest.approx([low, high], abs=0.17)  # one question of six
-        assert "relearned" not in item["figures"]
         for one in item["figures"].values():
             if "difference" not in one:
                 continue
@@ -165,13 +166,51 @@ def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
     assert back[0] == pytest.approx(-there[0]) and back[1] == pytest.approx(-there[2], abs=0.2)
 
 
+def relearned(run, concept):
+    """Share of the untouched model's margin on the concept's own test questions that the attacked model has, a seed each."""
+    corpus, base, attacks = (contents(run / file) for file in ("corpus.h5", "baseline.h5", "relearning.h5"))
+    first, end = corpus["probe_offsets"][concept:concept + 2]
+    asked = [probe for probe in range(first, end) if corpus["probes/split"][probe] and not corpus["probes/kind"][probe]]
+    own = [place for place, probe in enumerate(asked) if not corpus["probes/subset"][probe]]
+    right = corpus["probes/correct"][asked]
+
+    def mean_margin(values):
+        return np.mean([values[i][right[i]] - np.delete(values[i], right[i]).mean() for i in own])
+
+    offsets = base["measurements/values/offsets"]
+    before = mean_margin([base["measurements/values/values"][offsets[probe]:offsets[probe + 1]] for probe in asked])
+    shares = []
+    for attack in np.flatnonzero((attacks["attacks/concept"] == concept) & (attacks["attacks/erased"] == 1)):
+        begin, stop = attacks["curves/values/offsets"][attack:attack + 2]
+        last = attacks["curves/values/values"][begin:stop].reshape(-1, len(asked), 4)[-1]
+        shares.append(np.clip(mean_margin(last) / before, 0, 1))
+    return np.array(shares)
+
+
+def test_diff_pairs_what_came_back(reference, stronger):
+    told = diff(reference, stronger)
+    found = [(c, item["figures"]["relearned"]) for c, item in enumerate(told["concepts"]) if "relearned" in item["figures"]]
+    assert found
+    for c, figure in found:
+        a, b = relearned(reference, c), relearned(stronger, c)
+        assert figure["seeds"] == [len(a), len(b)] == [1, 2]
+        assert figure["a"][0] == pytest.approx(a.mean(), abs=1e-5) and figure["b"][0] == pytest.approx(b.mean(), abs=1e-5)
+        assert figure["difference"][0] == pytest.approx(b.mean() - a.mean(), abs=1e-5)
+        assert figure["paired"] and figure["n"] == 6 and 0 < figure["p"] <= 1
+        assert figure["difference"][1] <= figure["difference"][2]
+    overall = told["overall"]["figures"]["relearned"]
+    assert overall["paired"] and overall["n"] == len(found)
+    assert overall["difference"][0] == pytest.approx(np.mean([figure["difference"][0] for _, figure in found]))
+
+
 def test_diff_of_a_run_with_itself(reference, names):
     told = diff(reference, reference)
     assert told["configuration"] == told["inputs"] == [] and told["moved"] == 0 < told["compared"]
     figures = [figure for item in told["concepts"] for figure in item["figures"].values()] + \
         list(told["overall"]["figures"].values())
     assert all(figure["difference"] == [0, 0, 0] for figure in figures if figure.get("paired"))
-    assert sum(not figure.get("paired", True) for figure in figures) == 3  # relearned: of two concepts, and their mean
+    assert all(figure.get("paired", True) for figure in figures)
+    assert sum("relearned" in item["figures"] for item in told["concepts"]) == 2
     text = call([QUENCH, "diff", reference, reference]).stdout
     for part in ("configuration: the same", "inputs: the same", "0 of ", *names):
         assert part in text
@@ -195,6 +234,7 @@ def test_diff_of_other_concepts_questions_and_rules(base, config, reference, nam
     assert [item["key"] for item in told["inputs"]] == ["catalog/concepts"]
     assert (told["only_a"], told["only_b"]) == ([names[2]], ["Another"])
     same, changed = told["concepts"]
+    assert "relearned" not in same["figures"] and "relearned" not in told["overall"]["figures"]  # one was not attacked
     assert same["same_record"] and not changed["same_record"]
     assert same["figures"]["own_accuracy"]["paired"] and not changed["figures"]["own_accuracy"]["paired"]
     a, b, difference = (changed["figures"]["own_margin"][key] for key in ("a", "b", "difference"))

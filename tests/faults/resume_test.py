@@ -22,7 +22,7 @@ def test_the_reference_exercises_every_stage(reference):
     assert contents(reference / "relearning.h5")["attacks/concept"].size >= 4
     assert contents(reference / "edits.h5")["joint/factors"].size > 0
     assert leftovers(reference) == []
-    for table in ("cells", "concepts", "curve", "examples", "relearning", "tokens"):
+    for table in ("cells", "concepts", "curve", "examples", "relearning", "relearning_means", "tokens"):
         rows = (reference / "report" / f"{table}.csv").read_text(encoding="utf-8").splitlines()
         assert len(rows) > 1, f"{table}.csv holds nothing"
 

@@ -250,6 +250,18 @@ class Report : public ::testing::Test {
                                                {1, 1, 1, 12, 0.95, 0.9, 1, 12},
                                                {0.25, 0.2, 0.3, 12, 0.7, 0.6, 0.8, 12},
                                                {}});
+    write<std::int64_t>(*s, "over_seeds/concept", {0, 0, 1, 1});
+    write<std::int64_t>(*s, "over_seeds/seeds", {2, 1, 0, 0});
+    write<std::uint8_t>(*s, "over_seeds/erased", {1, 0, 1, 0});
+    s->write_ragged<std::int64_t>("over_seeds/steps", {{0, 9}, {0, 9}, {}, {}});
+    s->write_ragged<double>(
+        "over_seeds/figures",
+        {{0.25, 0.2, 0.3, 12, 0.6, 0.35, 0.85, 12}, {1, 1, 1, 12, 0.95, 0.9, 1, 12}, {}, {}});
+    write<std::uint8_t>(*s, "mean/erased", {1, 0});
+    s->write_ragged<std::int64_t>("mean/steps", {{0, 9}, {0, 9}});
+    s->write_ragged<double>(
+        "mean/figures", {{0.25, 0.2, 0.3, 1, 0.55, 0.3, 0.9, 1}, {1, 1, 1, 1, 0.875, 0.75, 1, 1}});
+    s->attribute("/", "seeds", std::int64_t{2});
     s->finish();
   }
 
@@ -331,10 +343,13 @@ TEST_F(Report, EverythingThatIsThere) {
   write_evaluation();
   write_relearning();
   const auto table = lines_of(write_report(directory_.path(), {}, Sensitive()).table);
-  EXPECT_EQ(squeezed(table.at(2)), "Golf, mini ok 5 0 20 75% [70–80] 50% – – 60% [50–70] / 95%");
+  // Neither the mean of the seeds' interval ends nor a bare control.
+  EXPECT_EQ(squeezed(table.at(2)),
+            "Golf, mini ok 5 0 20 75% [70–80] 50% – – 60% [35–85] / 95% [90–100] 12 × 2");
   EXPECT_TRUE(squeezed(table.at(4)).ends_with("failed 0 0 – – – – –")) << table[4];
   EXPECT_TRUE(squeezed(table.at(6)).starts_with("mean of edited ones 20 75% [70–80] 50%"))
       << table[6];
+  EXPECT_TRUE(squeezed(table.at(6)).ends_with(" 55% [30–90] / 88% [75–100] 1 × 2")) << table[6];
 
   EXPECT_EQ(text_of("cells.csv"),
             "concept,strength,efficacy,efficacy_low,efficacy_high,efficacy_n,specificity,"
@@ -361,6 +376,14 @@ TEST_F(Report, EverythingThatIsThere) {
                   .starts_with("concept,seed,start,step,loss,own_accuracy,own_accuracy_low,"
                                "own_accuracy_high,own_accuracy_n,own_margin,"));
   EXPECT_EQ(lines_of(text_of("relearning.csv")).size(), 7U);
+  const auto means = text_of("relearning_means.csv");
+  EXPECT_TRUE(
+      line(means, 0).starts_with("concept,seeds,start,step,own_accuracy,own_accuracy_low,"));
+  EXPECT_EQ(lines_of(means).size(), 9U);
+  const auto before = std::string(17, ',');
+  EXPECT_EQ(line(means, 2), "\"Golf, mini\",2,erased,9" + before + "0.6,0.35,0.85,12.0,,,,\r");
+  EXPECT_EQ(line(means, 4), "\"Golf, mini\",1,untouched,9" + before + "0.95,0.9,1.0,12.0,,,,\r");
+  EXPECT_EQ(line(means, 8), ",2,untouched,9" + before + "0.875,0.75,1.0,1.0,,,,\r");
 
   const auto data = json::parse(data_of(text_of("index.html")));
   EXPECT_EQ(data["mean"]["joint"]["efficacy"], json({0.75, 0.7, 0.8, 20.0}));
@@ -383,6 +406,14 @@ TEST_F(Report, EverythingThatIsThere) {
             "\"Golf, mini\",\"</script><b>&\"\"'<!--<script>\",1,0.5\r");
   EXPECT_TRUE(data["attacks"][3]["points"].empty());
   EXPECT_EQ(data["attacks"][1]["points"][1]["own_left"], json({0.95, 0.9, 1.0, 12.0}));
+  const auto& golf = data["concepts"][0]["relearning"];
+  EXPECT_EQ(golf["erased"]["seeds"], 2);
+  EXPECT_EQ(golf["erased"]["points"][1]["own_left"], json({0.6, 0.35, 0.85, 12.0}));
+  EXPECT_EQ(golf["untouched"]["points"][1]["step"], 9);
+  EXPECT_TRUE(data["concepts"][1]["relearning"]["erased"]["points"].empty());
+  EXPECT_FALSE(data["concepts"][2].contains("relearning"));
+  EXPECT_EQ(data["relearning"]["untouched"]["points"][1]["own_left"],
+            json({0.875, 0.75, 1.0, 1.0}));
 }
 
 TEST_F(Report, DamagedFilesAreLeftOut) {

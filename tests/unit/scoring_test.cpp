@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cluster/store.hpp"
+#include "pipeline/attack_scorer.hpp"
 #include "tests/unit/corpus_fixture.hpp"
 #include "tests/unit/tiny_model.hpp"
 
@@ -74,6 +75,9 @@ class ScorerTest : public corpus::testing::CorpusTest {
     baseline_.emplace(scratch_ / "baseline.h5", "baseline", "measurements");
   }
 
+  AttackScorer attack_scorer() const {
+    return {*corpus_, *baseline_, evaluation::rules_of(options_)};
+  }
   Scorer scorer() const { return {*corpus_, *baseline_, *meter_, *model_, options_, 0.9}; }
   model::RowDeltas edit() const {
     return {config_.width, {'z'}, std::vector<float>(static_cast<std::size_t>(config_.width), 2)};
@@ -81,16 +85,13 @@ class ScorerTest : public corpus::testing::CorpusTest {
 
   // What is said to the attack's probes, in their order, as figures.
   std::vector<Estimate> after_attack(const std::vector<std::vector<float>>& said) const {
-    const auto scorer = this->scorer();
-    const auto probes = scorer.attack_probes(0);
-    EXPECT_EQ(probes.size(), said.size());
-    std::vector<Measurement> measured;
+    relearning::Said measured;
     for (const auto& values : said) measured.push_back({values, {}, false});
-    return scorer.attack_figures(0, probes, measured);
+    return attack_scorer().figures({0, {0}, {measured}}, options_.resamples);
   }
   // As a generated letter: right, or none.
   std::vector<float> right(std::size_t probe) const {
-    return {static_cast<float>(scorer().attack_probes(0).at(probe).correct)};
+    return {static_cast<float>(attack_scorer().probes(0).at(probe).correct)};
   }
 
   const std::unique_ptr<cluster::Communicator> self_ = cluster::make_self_communicator();
@@ -158,7 +159,7 @@ TEST_F(ScorerTest, AttacksAreMeasuredInTheFormThatDecides) {
   const auto kinds_of = [&](const std::string& form) {
     options_.form = form;
     std::string kinds;
-    for (const auto& probe : scorer().attack_probes(0)) {
+    for (const auto& probe : attack_scorer().probes(0)) {
       EXPECT_EQ(probe.split, Split::test);
       kinds += "clo"[static_cast<int>(probe.kind)];
     }
@@ -201,7 +202,7 @@ TEST_F(ScorerTest, OpenAnswersAndMarginsAfterAnAttack) {
   options_.objective = "margin";
   options_.form = "choice";
   const std::vector<float> level(4, -3);
-  figures = after_attack({level, level, known(scorer().attack_probes(0).at(2)).values});
+  figures = after_attack({level, level, known(attack_scorer().probes(0).at(2)).values});
   EXPECT_NEAR(figures[1].value, 0, 1e-6);
   EXPECT_NEAR(figures[3].value, 2, 1e-6);
   EXPECT_NEAR(figures[4].value, 0, 1e-6);
