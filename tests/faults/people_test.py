@@ -59,7 +59,7 @@ def test_an_exact_name_goes_before_an_alias(base, config, names, tmp_path):
     assert json.loads(call([*inspect, names[1]]).stdout)["concept"] == names[1]
     assert json.loads(call([*inspect, "alone"]).stdout)["concept"] == names[2]
     done = call([*inspect, "both"])
-    assert done.returncode == USAGE and f"{names[0]}, {names[2]}" in done.stderr, done.stderr
+    assert done.returncode == USAGE and f"'{names[0]}', '{names[2]}'" in done.stderr, done.stderr
 
 
 def test_export_says_what_is_wrong(base, reference, tmp_path):

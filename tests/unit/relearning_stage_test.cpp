@@ -44,8 +44,9 @@ class RelearningStage : public ::testing::Test {
       Said said;
       for (const auto& probe : probes) {
         const std::vector<model::ScoreItem> item{{probe.context, probe.continuations}};
+        const auto scores = model::score(model, item);
         said.emplace_back();
-        for (const auto& s : model::score(model, item)[0])
+        for (const auto& s : scores[0])
           said.back().values.push_back(static_cast<float>(s.mean()));
       }
       return said;
