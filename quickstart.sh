@@ -12,6 +12,7 @@ run=runs/quickstart
 
 tools/fetch_models.sh smollm2
 prepare_mpi 2
+say "8 concepts; two of them are attacked, 24 steps each on short paragraphs: enough to see a curve, too few to claim robustness"
 code=0
 mpirun "${mpirun_options[@]}" "$quench" run -c configs/quickstart.cfg --set run.directory="$run" || code=$?
 

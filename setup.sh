@@ -3,7 +3,7 @@
 #
 #   ./setup.sh                  CPU build in build/release
 #   ./setup.sh --cuda           GPU build in build/cuda, for H100 and H200 (others: CUDAARCHS=80 ./setup.sh --cuda); needs nvcc 13
-#   ./setup.sh --libtorch DIR   with an existing libtorch (DIR holds include/ and lib/); CMAKE_PREFIX_PATH is looked at too
+#   ./setup.sh --libtorch DIR   with an existing libtorch (DIR holds include/ and lib/); also -DCMAKE_PREFIX_PATH=DIR, or CMAKE_PREFIX_PATH in the environment
 set -euo pipefail
 # shellcheck source=tools/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/tools/common.sh"
@@ -91,6 +91,7 @@ while [ $# -gt 0 ]; do
       has_libtorch "$libtorch" || fail "$2 has no include/ATen/ATen.h and lib/libtorch_cpu.so: not a libtorch"
       shift
       ;;
+    -DCMAKE_PREFIX_PATH=*) CMAKE_PREFIX_PATH=${1#*=} ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && fail "unknown option '$1'" ;;
   esac

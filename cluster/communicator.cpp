@@ -118,7 +118,8 @@ std::shared_ptr<std::byte> allocate_lines(std::int64_t bytes) {
   constexpr std::size_t line = 64;
   const auto rounded = (static_cast<std::size_t>(bytes) / line + 1) * line;
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(line, rounded));
-  if (memory == nullptr) throw ClusterError("no room for " + std::to_string(bytes) + " bytes");
+  if (memory == nullptr)
+    throw ConfigError("no room for " + std::to_string(bytes) + " bytes of memory on this node");
   std::memset(memory, 0, rounded);
   return {memory, [](std::byte* p) { std::free(p); }};
 }

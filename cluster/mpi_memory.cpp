@@ -1,12 +1,8 @@
-#include <sys/statvfs.h>
-
-#include <cstdlib>
 #include <cstring>
-#include <limits>
-#include <string>
 
 #include "cluster/error.hpp"
 #include "cluster/mpi_handle.hpp"
+#include "cluster/node_memory.hpp"
 #include "cluster/unwinding.hpp"
 
 namespace quench::cluster {
@@ -14,21 +10,13 @@ namespace {
 
 constexpr std::int64_t line = 64;  // bytes to which the region is aligned
 
-// Open MPI keeps such memory in files of a memory file system. Where it finds no room on one rank,
-// it leaves the others waiting; so all look first.
+// Where Open MPI finds no room on one rank, it leaves the others waiting; so all look first.
 void check_room(MPI_Comm comm, std::int64_t bytes) {
-  const char* chosen = std::getenv("OMPI_MCA_osc_sm_backing_directory");
-  const std::string directory = chosen ? chosen : "/dev/shm";
-  struct statvfs status {};
-  auto room = std::numeric_limits<std::int64_t>::max();
-  if (statvfs(directory.c_str(), &status) == 0)
-    room = static_cast<std::int64_t>(status.f_bavail * status.f_frsize);
-  check_mpi(MPI_Bcast(&room, 1, MPI_INT64_T, 0, comm), "MPI_Bcast");
-  if (bytes + line <= room) return;
-  throw ClusterError("no room for " + std::to_string(bytes) +
-                     " bytes of node-shared memory: " + directory + " has " + std::to_string(room) +
-                     " bytes free; enlarge it, or name another folder of the node in "
-                     "OMPI_MCA_osc_sm_backing_directory");
+  int ranks = 0;
+  check_mpi(MPI_Comm_size(comm, &ranks), "MPI_Comm_size");
+  auto folder = shared_folder();
+  check_mpi(MPI_Bcast(&folder.room, 1, MPI_INT64_T, 0, comm), "MPI_Bcast");
+  if (ranks > 1) check_shared_room(folder, bytes + line);  // one rank has memory of its own
 }
 
 // Rank 0 owns the whole region, the others map it.

@@ -10,6 +10,7 @@
 
 #include "cluster/error.hpp"
 #include "cluster/mpi_handle.hpp"
+#include "cluster/node_memory.hpp"
 #include "cluster/timed_communicator.hpp"
 
 namespace quench::cluster {
@@ -23,6 +24,7 @@ bool mpi_is_running() {
 }
 
 void start_mpi() {
+  choose_shared_folder();
   int provided = MPI_THREAD_SINGLE;
   check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");

@@ -32,8 +32,6 @@ void StopFlag::install_signal_handlers() {
   for (const int number : {SIGTERM, SIGUSR1, SIGUSR2}) install(number, ask, SA_RESTART);
   // A second Ctrl-C ends the process.
   install(SIGINT, ask, static_cast<int>(SA_RESTART | SA_RESETHAND));
-  // A file size limit shall be a failed write with a message, not the end of the process.
-  install(SIGXFSZ, SIG_IGN, 0);
 }
 
 void StopFlag::raise() { ask(kProgram); }

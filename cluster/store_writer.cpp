@@ -8,6 +8,7 @@
 
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
+#include "cluster/fault.hpp"
 #include "cluster/hdf5_calls.hpp"
 #include "cluster/mpi_handle.hpp"
 #include "cluster/posix.hpp"
@@ -319,6 +320,7 @@ void StoreWriter::Implementation::finish() {
 
 void StoreWriter::Implementation::publish() {
   if (comm_.rank() != 0) return;
+  Fault(path_.filename().string(), 0).after_record();
   hdf5::check_file(partial_);
   // Gives back what was reserved beyond the end.
   if (::ftruncate(descriptor_.get(), file_bytes(descriptor_, partial_)) != 0)

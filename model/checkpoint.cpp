@@ -1,9 +1,11 @@
 #include "model/checkpoint.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 
 #include "cluster/error.hpp"
 #include "model/files.hpp"
@@ -207,8 +209,31 @@ void settle(ModelConfig& config, const Checkpoint& checkpoint) {
     config.tied = holds_the_same(checkpoint, embedding_name, lm_head_name);
 }
 
+namespace {
+
+// One more than the highest layer that has a tensor; 0: none has.
+std::int64_t layers_of(const Checkpoint& checkpoint) {
+  constexpr std::string_view prefix = "model.layers.";
+  std::int64_t layers = 0;
+  for (const auto& [name, entry] : checkpoint.entries()) {
+    if (!name.starts_with(prefix)) continue;
+    std::int64_t layer = -1;
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+    layers = std::max(layers, layer + 1);
+  }
+  return layers;
+}
+
+}  // namespace
+
 void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint) {
   Problems problems;
+  const auto layers = layers_of(checkpoint);
+  if (layers > 0 && layers < config.layers)
+    throw DataError(checkpoint.directory().string() +
+                    ": the weights do not fit config.json: num_hidden_layers is " +
+                    std::to_string(config.layers) + ", the weights have " + std::to_string(layers) +
+                    " layers");
   for (const auto& [name, shape] : expected_tensors(config)) {
     if (!checkpoint.contains(name)) {
       problems.add(name, "missing");

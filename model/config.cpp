@@ -101,8 +101,14 @@ void refuse_unsupported(JsonFields& fields) {
     fields.problem("partial_rotary_factor", "only 1 is supported");
 }
 
+// The length that a model was first trained on.
+struct OriginalLength {
+  std::int64_t usual = 0;              // where the object names none
+  std::optional<std::int64_t> in_top;  // config.json's own field goes before the object's
+};
+
 // One object with rope_theta, rope_type (or type) and the scaling's own numbers.
-Rope read_rope(JsonFields fields, double theta, std::int64_t original_max_position) {
+Rope read_rope(JsonFields fields, double theta, const OriginalLength& original) {
   Rope rope;
   rope.theta = fields.positive("rope_theta", theta);
   const auto key = fields.has("rope_type") ? "rope_type" : "type";
@@ -121,8 +127,9 @@ Rope read_rope(JsonFields fields, double theta, std::int64_t original_max_positi
   rope.high_freq_factor = fields.positive("high_freq_factor");
   if (rope.high_freq_factor <= rope.low_freq_factor)
     fields.problem("high_freq_factor", "must be greater than low_freq_factor");
-  rope.original_max_position =
-      fields.integer("original_max_position_embeddings", 1, max_positions, original_max_position);
+  const auto own =
+      fields.integer("original_max_position_embeddings", 1, max_positions, original.usual);
+  rope.original_max_position = original.in_top.value_or(own);
   return rope;
 }
 
@@ -130,8 +137,9 @@ Rope read_rope(JsonFields fields, double theta, std::int64_t original_max_positi
 // goes before `rope_parameters` (5).
 void read_one_rope(JsonFields& fields, Problems& problems, ModelConfig& config) {
   const double theta = fields.positive("rope_theta", 10000);
-  const auto original =
-      fields.integer("original_max_position_embeddings", 1, max_positions, config.max_position);
+  OriginalLength original{config.max_position, {}};
+  if (fields.has("original_max_position_embeddings"))
+    original.in_top = fields.integer("original_max_position_embeddings", 1, max_positions);
   static const json none = json::object();
   for (const std::string key : {"rope_scaling", "rope_parameters"}) {
     const auto* object = fields.object(key);
@@ -144,29 +152,33 @@ void read_one_rope(JsonFields& fields, Problems& problems, ModelConfig& config) 
 }
 
 // Gemma 3: full and sliding layers have their own; `rope_scaling` (transformers 4) is of the full
-// layers alone.
+// layers alone, where its fields go before those of `rope_parameters` (5).
 void read_two_ropes(JsonFields& fields, Problems& problems, ModelConfig& config) {
   const double theta = fields.positive("rope_theta", 1e6);
   const double local_theta = fields.positive("rope_local_base_freq", 1e4);
   static const json none = json::object();
   const auto* nested = fields.object("rope_parameters");
   const auto* scaling = fields.object("rope_scaling");
-  if (nested != nullptr) {
-    JsonFields parts(*nested, "rope_parameters.", problems);
-    const auto* full = parts.object("full_attention");
-    const auto* sliding = parts.object("sliding_attention");
-    if (full == nullptr && sliding == nullptr && !nested->empty())
-      fields.problem("rope_parameters", "full_attention and sliding_attention are expected in it");
-    const JsonFields full_fields(full ? *full : none, "rope_parameters.full_attention.", problems);
-    config.rope = read_rope(full_fields, theta, config.max_position);
-    config.rope_sliding =
-        read_rope({sliding ? *sliding : none, "rope_parameters.sliding_attention.", problems},
-                  local_theta, config.max_position);
+  const OriginalLength original{config.max_position, {}};
+  if (nested == nullptr) {
+    config.rope =
+        read_rope({scaling ? *scaling : none, "rope_scaling.", problems}, theta, original);
+    config.rope_sliding.theta = local_theta;
     return;
   }
-  config.rope =
-      read_rope({scaling ? *scaling : none, "rope_scaling.", problems}, theta, config.max_position);
-  config.rope_sliding.theta = local_theta;
+  JsonFields parts(*nested, "rope_parameters.", problems);
+  const auto* full = parts.object("full_attention");
+  const auto* sliding = parts.object("sliding_attention");
+  if (full == nullptr && sliding == nullptr && !nested->empty())
+    fields.problem("rope_parameters", "full_attention and sliding_attention are expected in it");
+  auto merged = full ? *full : none;
+  if (scaling != nullptr) merged.update(*scaling);
+  const JsonFields full_fields(
+      merged, scaling ? "rope_scaling." : "rope_parameters.full_attention.", problems);
+  config.rope = read_rope(full_fields, theta, original);
+  config.rope_sliding =
+      read_rope({sliding ? *sliding : none, "rope_parameters.sliding_attention.", problems},
+                local_theta, original);
 }
 
 // layer_types, or the architecture's pattern: Gemma 2 slides in even layers (0, 2, ...), Gemma 3 in
@@ -259,10 +271,10 @@ void read_special_tokens(const std::filesystem::path& dir, const json& object, P
     JsonFields more(generation, "", found);
     if (!config.bos_id) config.bos_id = read_token(more, "bos_token_id", config.vocab);
     if (!config.pad_id) config.pad_id = read_token(more, "pad_token_id", config.vocab);
-    // As in transformers, what is said there goes before config.json.
+    // As in transformers, where the file is there config.json's are not looked at.
     std::set<std::int32_t> own;
     add_stop_ids(generation, found, config.vocab, own);
-    if (!own.empty()) stop_ids = std::move(own);
+    stop_ids = std::move(own);
     for (const auto& line : found.list()) problems.add("generation_config.json", line);
   }
   config.stop_ids.assign(stop_ids.begin(), stop_ids.end());

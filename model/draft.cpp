@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cluster/error.hpp"
+#include "cluster/fault.hpp"
 #include "cluster/posix.hpp"
 
 namespace quench::model {
@@ -79,6 +80,7 @@ Draft::~Draft() {
 }
 
 void Draft::publish() {
+  cluster::Fault(out_.filename().string(), 0).after_record();
   cluster::sync_directory(path_);
   if (!fs::exists(out_) || fs::is_empty(out_)) {
     fs::rename(path_, out_);

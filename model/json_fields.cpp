@@ -16,7 +16,10 @@ bool JsonFields::has(const std::string& key) const {
 
 std::string JsonFields::shown(const std::string& key) const {
   auto text = find(key)->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+  if (text.size() <= 60) return text;
+  std::size_t end = 57;
+  while ((static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;  // whole characters
+  return text.substr(0, end) + "...";
 }
 
 void JsonFields::problem(const std::string& key, const std::string& what) {

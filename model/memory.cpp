@@ -133,6 +133,17 @@ std::int64_t left_in_cgroups(const std::filesystem::path& root) {
 
 }  // namespace
 
+std::int64_t long_row_bytes(const ModelConfig& config, std::int64_t tokens) {
+  constexpr double mask_bytes = 16;  // of a pair of tokens: differences, truth values, float32
+  const auto n = static_cast<double>(tokens);
+  const bool masked = config.sliding_window > 0 && tokens > config.sliding_window;
+  const double scores = config.attention_softcap > 0
+                            ? 3 * float_bytes * static_cast<double>(config.heads) + mask_bytes
+                            : 0;
+  const double pairs = std::max(masked ? mask_bytes : 0, scores) * n * n;
+  return to_bytes(pairs + static_cast<double>(estimate_memory(config, tokens, 0).activations));
+}
+
 std::int64_t MemoryEstimate::total(int ranks_on_node) const {
   const double rank = static_cast<double>(std::max({activations, training, factorisation})) +
                       static_cast<double>(process_bytes);

@@ -25,6 +25,11 @@ struct MemoryEstimate {
 MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t batch_tokens,
                                std::int64_t train_tokens);
 
+// Bytes that the forward pass of one row of so many tokens takes: unlike a batch of short rows, a
+// long one has a mask of tokens x tokens where layers have a window, and under a soft cap all
+// scores of a layer at once.
+std::int64_t long_row_bytes(const ModelConfig& config, std::int64_t tokens);
+
 // What this process may still use: the lesser of the node's available memory and the cgroup limits
 // (v1, v2), its reclaimable file cache counted as free. `root`: where /proc and /sys are looked
 // for. The largest int64 when nothing can be found out.

@@ -94,6 +94,26 @@ Configuration::Configuration() {
   describe(report, table_);
 }
 
+namespace {
+
+// The parser ends a line at any #, also one in the middle of a path or a name.
+void refuse_hashes(std::istream& stream, const std::string& file, Problems& problems) {
+  std::int64_t number = 0;
+  for (std::string line; std::getline(stream, line);) {
+    ++number;
+    const auto at = line.find('#');
+    if (at == std::string::npos || at == 0 || line[at - 1] == ' ' || line[at - 1] == '\t') continue;
+    problems.add(file + ":" + std::to_string(number),
+                 "'" + line.substr(0, at + 1) +
+                     "': a # begins a comment; set a space before it, or give a value that holds "
+                     "one with --set");
+  }
+  stream.clear();
+  stream.seekg(0);
+}
+
+}  // namespace
+
 void Configuration::read_file(const std::filesystem::path& file) {
   namespace po = boost::program_options;
   std::ifstream stream(file);
@@ -102,6 +122,7 @@ void Configuration::read_file(const std::filesystem::path& file) {
   }
   const po::options_description none;
   Problems problems;
+  refuse_hashes(stream, file.string(), problems);
   std::set<std::string> seen;
   try {
     const auto parsed = po::parse_config_file(stream, none, /*allow_unregistered=*/true);

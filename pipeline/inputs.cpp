@@ -7,6 +7,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/hash.hpp"
 #include "cluster/log.hpp"
+#include "cluster/node_memory.hpp"
 #include "model/export.hpp"
 #include "model/memory.hpp"
 #include "model/score.hpp"
@@ -140,6 +141,13 @@ std::string hash_concepts(const std::vector<corpus::ConceptEntry>& concepts) {
   return hash.hex();
 }
 
+// Local. Memory in all, and room for what the node's ranks share.
+void check_node(const cluster::Session& session, const model::MemoryEstimate& estimate) {
+  const auto ranks = session.topology().ranks_on_node;
+  model::check_memory(estimate, ranks, model::available_memory());
+  if (ranks > 1) cluster::check_shared_room(cluster::shared_folder(), estimate.weights);
+}
+
 // Collective.
 void check_memory(cluster::Session& session, const Configuration& configuration,
                   const RunInputs& inputs) {
@@ -147,7 +155,7 @@ void check_memory(cluster::Session& session, const Configuration& configuration,
     const auto* judge = inputs.judge ? &inputs.judge->config : nullptr;
     const auto estimate = memory_needs(configuration, inputs.model.config, judge,
                                        session.world().size(), inputs.concepts, inputs.shared);
-    model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
+    check_node(session, estimate);
   });
 }
 
@@ -227,7 +235,7 @@ RunInputs open_inputs(cluster::Session& session, const Configuration& configurat
 void check_model_memory(cluster::Session& session, const model::ModelConfig& config) {
   cluster::agree(session.world(), [&] {
     const auto estimate = model::estimate_memory(config, model::BatchOptions{}.max_tokens, 0);
-    model::check_memory(estimate, session.topology().ranks_on_node, model::available_memory());
+    check_node(session, estimate);
   });
 }
 

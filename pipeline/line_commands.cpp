@@ -11,6 +11,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/partition.hpp"
 #include "model/generate.hpp"
+#include "model/memory.hpp"
 #include "model/score.hpp"
 #include "model/transformer.hpp"
 #include "model/weights.hpp"
@@ -108,6 +109,7 @@ struct LoadedForLines {
   ModelDirectory directory;
   model::SharedWeights weights;
   model::Transformer model;
+  std::int64_t available;  // bytes that a rank may use for its rows
 };
 
 LoadedForLines load(cluster::Session& session, const std::string& path) {
@@ -117,7 +119,8 @@ LoadedForLines load(cluster::Session& session, const std::string& path) {
   check_model_memory(session, directory->config);
   auto weights = model::load_weights(session.node(), directory->config, directory->checkpoint);
   model::Transformer model(directory->config, weights.weights);
-  return {std::move(*directory), std::move(weights), std::move(model)};
+  const auto available = model::available_memory() / session.topology().ranks_on_node;
+  return {std::move(*directory), std::move(weights), std::move(model), available};
 }
 
 // A field of a line, or an exception that becomes the line's error.
@@ -126,7 +129,13 @@ T field(const json& item, const char* name) {
   if (!item.is_object() || !item.contains(name)) {
     throw std::invalid_argument(std::string("needs the field \"") + name + "\"");
   }
-  return item.at(name).get<T>();
+  constexpr bool is_text = std::is_same_v<T, std::string>;
+  const auto& value = item.at(name);
+  if (is_text ? !value.is_string() : !value.is_boolean())
+    throw std::invalid_argument(std::string("the field \"") + name + "\" must be " +
+                                (is_text ? "a text" : "true or false") + ", is " +
+                                value.type_name());
+  return value.get<T>();
 }
 
 struct Request {
@@ -152,6 +161,16 @@ std::vector<Request> read_requests(std::span<const std::string> lines,
   return requests;
 }
 
+// A row that does not fit is its line's error, not the end of all.
+void check_row(const LoadedForLines& loaded, std::size_t tokens) {
+  const auto needed =
+      model::long_row_bytes(loaded.directory.config, static_cast<std::int64_t>(tokens));
+  if (needed > loaded.available)
+    throw std::invalid_argument(std::to_string(tokens) + " tokens need " +
+                                model::format_bytes(needed) + ", " +
+                                model::format_bytes(loaded.available) + " are available");
+}
+
 Lines score_lines(const LoadedForLines& loaded, std::span<const std::string> lines) {
   const auto& tokenizer = loaded.directory.tokenizer;
   const auto requests = read_requests(lines, [&](const json& item) {
@@ -159,6 +178,7 @@ Lines score_lines(const LoadedForLines& loaded, std::span<const std::string> lin
     request.prompt = tokenizer.encode(field<std::string>(item, "context"), true);
     request.continuation = tokenizer.encode(field<std::string>(item, "continuation"));
     if (request.prompt.empty()) request.error = "no token precedes the continuation";
+    check_row(loaded, request.prompt.size() + request.continuation.size());
     return request;
   });
   std::vector<model::ScoreItem> items;
@@ -185,7 +205,8 @@ Lines score_lines(const LoadedForLines& loaded, std::span<const std::string> lin
 
 std::vector<std::int32_t> encode_prompt(const ModelDirectory& directory, const json& item) {
   const auto prompt = field<std::string>(item, "prompt");
-  if (!item.value("chat", false)) return directory.tokenizer.encode(prompt, true);
+  if (!item.contains("chat") || !field<bool>(item, "chat"))
+    return directory.tokenizer.encode(prompt, true);
   if (!directory.chat)
     throw std::invalid_argument(
         "the model has no chat template that is known; use \"chat\": false");
@@ -210,6 +231,7 @@ Lines generate_lines(const LoadedForLines& loaded, std::span<const std::string> 
     request.prompt = encode_prompt(loaded.directory, item);
     request.max_new_tokens = max_new_tokens_of(item);
     if (request.prompt.empty()) request.error = "the prompt has no token";
+    check_row(loaded, request.prompt.size());
     return request;
   });
   std::vector<std::vector<std::int32_t>> prompts;

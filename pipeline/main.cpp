@@ -1,11 +1,13 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <string>
 #include <thread>
 
 #include "cluster/launcher.hpp"
@@ -79,6 +81,8 @@ void wait_without_spinning(char** argv) {
 int main(int argc, char** argv) {
   wait_without_spinning(argv);
   quench::cluster::start_log();
+  // A file size limit shall be a failed write with a message, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     const auto code = dispatch({argv + 1, argv + argc});
     flush_output();
@@ -95,7 +99,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "quench: %s\n", error.what());
     return static_cast<int>(quench::ExitCode::usage);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "quench: internal error: %s\n", error.what());
+    const std::string what = error.what();  // libtorch adds where in its code, and a backtrace
+    std::fprintf(stderr, "quench: internal error: %s\n",
+                 what.substr(0, what.find("\nException raised from")).c_str());
     return static_cast<int>(ExitCode::internal);
   }
 }

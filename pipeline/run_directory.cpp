@@ -125,6 +125,9 @@ json open_manifest(const std::filesystem::path& path, const RunIdentity& identit
                 {"starts", json::array()}};
   }
   manifest["configuration"] = identity.configuration;
+  // run.model may be relative to where the run was started.
+  manifest["model_directory"] =
+      std::filesystem::absolute(identity.configuration.at("run.model")).lexically_normal().string();
   manifest["inputs"] = identity.inputs;
   manifest["sensitive"] = identity.sensitive;
   return manifest;

@@ -107,7 +107,9 @@ std::filesystem::path SavedRun::model_directory() const {
   if (!configuration.contains("run.model"))
     throw DataError((directory_ / "manifest.json").string() +
                     ": is no manifest of a run: configuration lacks run.model");
-  return configuration.at("run.model").get<std::string>();
+  const std::filesystem::path named = configuration.at("run.model").get<std::string>();
+  const std::filesystem::path absolute = manifest_.value("model_directory", "");
+  return absolute.empty() || std::filesystem::exists(named / "config.json") ? named : absolute;
 }
 
 void SavedRun::require(const std::vector<std::string>& stages, Problems& problems) const {

@@ -32,7 +32,8 @@ StageHashes stage_hashes(const Configuration& configuration, const RunIdentity& 
   StageHashes hashes;
   hashes.model = hash_inputs(identity, "model/");
   hashes.corpus = hash_of({"corpus", hash_inputs(identity, "catalog/"),
-                           hash_inputs(identity, "model/tokenizer"), options({"corpus."})});
+                           hash_inputs(identity, "model/tokenizer"),
+                           hash_inputs(identity, "model/chat_template"), options({"corpus."})});
   hashes.dictionary =
       hash_of({"dictionary", hashes.corpus, hashes.model, hash_inputs(identity, "dictionary/"),
                configuration.table().fingerprint(

@@ -1,5 +1,6 @@
 #include <cctype>
 #include <stdexcept>
+#include <vector>
 
 #include "model/tokenizer/pattern.hpp"
 #include "model/tokenizer/unicode.hpp"
@@ -36,6 +37,7 @@ class Translator {
     while (at_ < pattern_.size()) {
       const char c = pattern_[at_++];
       if (c == '\\') {
+        if (!in_set_) atom_ = out_.size();
         escape();
       } else if (in_set_) {
         inside_set(c);
@@ -69,11 +71,42 @@ class Translator {
     if (c == '(' && looking_at("?~")) unsupported("an absent operator (?~");
     if (c == '(' && sets_dot_all()) unsupported("the option m");
     if (c == '{' && looking_at(",")) unsupported("an interval {,n}");
+    if (c == '{' && group_interval()) return;
+    if (c == '(') groups_.push_back(out_.size());
+    note_atom(c);
     out_ += c;
     if (c != '[') return;
     in_set_ = true;
     if (looking_at("^")) out_ += next();
     if (looking_at("]")) unsupported("a set that starts with ]");
+  }
+
+  // Where the text begins that a quantifier which follows now would repeat.
+  void note_atom(char c) {
+    const bool goes_on = (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;  // within a character
+    if (c == ')' && !groups_.empty()) {
+      atom_ = groups_.back();
+      groups_.pop_back();
+    } else if (!goes_on && std::string_view("*+?{}").find(c) == std::string_view::npos) {
+      atom_ = out_.size();
+    }
+  }
+
+  // X{n,m}+ and X{n}? repeat (X{n,m}) and make (X{n}) optional; PCRE2 would take them for
+  // possessive and lazy. Stands after the {; false: it is no such interval.
+  bool group_interval() {
+    const std::size_t close = pattern_.find('}', at_);
+    if (close == pattern_.npos || close + 1 == pattern_.size()) return false;
+    const auto inside = pattern_.substr(at_, close - at_);
+    const char next = pattern_[close + 1];
+    const bool is_interval =
+        !inside.empty() && inside.find_first_not_of("0123456789,") == inside.npos;
+    const bool is_fixed = inside.find(',') == inside.npos;
+    if (!is_interval || !(next == '+' || (next == '?' && is_fixed))) return false;
+    out_.insert(atom_, "(?:");
+    out_.append("{").append(inside).append("})");
+    at_ = close + 1;
+    return true;
   }
 
   void inside_set(char c) {
@@ -147,6 +180,8 @@ class Translator {
   std::size_t at_ = 0;
   bool in_set_ = false;
   std::string out_;
+  std::size_t atom_ = 0;             // in out_: what a quantifier repeats
+  std::vector<std::size_t> groups_;  // in out_: the open ones
 };
 
 }  // namespace

@@ -107,7 +107,9 @@ class Gatherer {
     const json::json_pointer model_place("/configuration/run.model");
     const auto& manifest = document_["manifest"];
     if (!manifest.contains(model_place) || !manifest[model_place].is_string()) return;
-    const std::filesystem::path model = manifest[model_place].get<std::string>();
+    std::filesystem::path model = manifest[model_place].get<std::string>();
+    if (!std::filesystem::exists(model / "tokenizer.json"))  // relative to another folder
+      model = manifest.value("model_directory", model.string());
     try {
       tokenizer_ = model::Tokenizer::from_file(model / "tokenizer.json");
     } catch (const Error&) {

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "cluster/error.hpp"
+#include "cluster/fault.hpp"
 #include "stages/report/csv.hpp"
 #include "stages/report/gather.hpp"
 #include "stages/report/page.hpp"
@@ -28,6 +29,7 @@ void publish(const std::filesystem::path& path, const std::string& text) {
                       ": cannot be written; is the disk full or the folder read-only?");
     }
   }
+  cluster::Fault(path.filename().string(), 0).after_record();
   std::filesystem::rename(partial, path);
 }
 

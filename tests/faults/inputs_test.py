@@ -231,6 +231,8 @@ def test_configuration_file(config, run, tmp_path):
     refused(launch.run(broken, run), broken, "dictionary.rank", "'many'", "dictionary.rnak")
     broken.write_text("[dictionary]\nrank = 5\n[selection]\nz = 2\n[dictionary]\nrank = 6\n", encoding="utf-8")
     refused(launch.run(broken, run), broken, "dictionary.rank: given twice")
+    broken.write_text("[run]\nmodel = /data/m#1  # a comment\n[corpus]\nconcepts = Golf # another\n", encoding="utf-8")
+    refused(launch.run(broken, run), f"{broken}:2", "m#", "--set")
 
 
 def test_group_size_that_does_not_divide_the_ranks(config, run):

@@ -45,6 +45,27 @@ def test_limits_of_an_answer(base):
     assert "1e999" in told[9]["error"]
 
 
+def test_a_field_of_another_type_is_named(base):
+    asked = [{"context": 5, "continuation": "a"}, {"context": "a"}, {"context": "a", "continuation": ["b"]}]
+    done = call("score", base / "model", "".join(json.dumps(line) + "\n" for line in asked))
+    told = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    assert done.returncode == DONE and len(told) == 3
+    for error, part in zip(told, ('"context" must be a text, is number', 'needs the field "continuation"', '"continuation" must be a text, is array')):
+        assert part in error
+    done = call("generate", base / "model", '{"prompt": "a", "chat": "yes"}\n')
+    assert '"chat\\" must be true or false, is string' in done.stdout
+
+
+def test_a_file_size_limit_is_told(base, reference, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("many words in a line of text\n" * 20000)
+    for words in (["tokenize", "--model", base / "model"], ["export", reference, "--to", tmp_path / "out"], ["report", reference]):
+        command = f"ulimit -f 100; exec {' '.join(map(str, [QUENCH, *words]))} < {text} > {tmp_path / 'ids'}"
+        done = launch.call(["bash", "-c", command])
+        assert done.returncode == USAGE and "quench: " in done.stderr, (words, done.returncode, done.stderr)
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
 def zeros_with_a_vocabulary(model, vocab):
     """Turns the model into one with so many tokens and zeros for weights, in a file that takes no room."""
     file = model / "model.safetensors"

@@ -47,6 +47,17 @@ def test_a_patch_holds_the_edits_alone(base, reference, names, tmp_path):
     assert float(about["joint_factor"]) == edits["/@joint_factor"]
 
 
+def test_a_relative_model_is_found_from_anywhere(base, config, tmp_path):
+    run = tmp_path / "run"
+    words = settings("run.model=model", f"run.directory={run}", "relearning.enabled=false", "run.export_to=none")
+    done = call([QUENCH, "run", "-c", config, *words], cwd=base)
+    assert done.returncode == DONE, done.stderr
+    for command in (["inspect", run, "--concept", "Golf"], ["export", run, "--to", tmp_path / "out"], ["report", run]):
+        told = call([QUENCH, *command], cwd=tmp_path)
+        assert told.returncode == DONE, told.stderr
+    assert "not at hand" not in (run / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_an_exact_name_goes_before_an_alias(base, config, names, tmp_path):
     catalog = shutil.copytree(base / "catalog", tmp_path / "catalog")
     records = lines(catalog / "concepts.jsonl")

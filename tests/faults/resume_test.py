@@ -64,6 +64,21 @@ def test_ranks_hit_in_each_stage(config, reference, tmp_path, name, code, ranks,
     assert leftovers(run) == []
 
 
+# Killed when all is done but the last step: the file or folder is written and has not its name yet.
+@pytest.mark.parametrize("ranks, after", [(0, 2), (2, 0)])
+def test_killed_before_anything_is_published(config, reference, tmp_path, ranks, after):
+    run = tmp_path / "run"
+    for name in [*STAGE_FILES.values(), "model", "index.html"]:
+        done = launch.run(config, run, ranks=ranks, fault=f"{name}:1:KILL")
+        assert done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}, f"{name}: {done.returncode}\n{done.stderr}"
+        place = {"model": run / "model", "index.html": run / "report" / "index.html"}.get(name, run / name)
+        assert not place.exists()
+    done = launch.run(config, run, ranks=after)
+    assert done.returncode == DONE, done.stderr
+    assert_same(run, reference)
+    assert leftovers(run) == []
+
+
 def test_groups_share_a_factorisation(config, reference, tmp_path):
     run = tmp_path / "run"
     done = launch.run(config, run, *settings("run.group_size=2"), ranks=2)

@@ -25,7 +25,9 @@ DEEPSEEK = (
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-OTHER = [r"\w+|[^\w\s]+", r"\W", r"\D+", r"[\d\S]", r"[^\S\n]", r"[一-龥぀-ゟ゠-ヿ]+", r"\p{Sc}|\p{Pd}|\p{^Lu}", r"^\s|\s$", r"x*"]
+OTHER = [r"\w+|[^\w\s]+", r"\W", r"\D+", r"[\d\S]", r"[^\S\n]", r"[一-龥぀-ゟ゠-ヿ]+", r"\p{Sc}|\p{Pd}|\p{^Lu}", r"^\s|\s$", r"x*",
+         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",  # tiktoken's cl100k
+         r"\p{N}{2}?|é{2,3}+|(?:[aeiou]|日){2}+|\w{2}?"]
 BEHAVIORS = ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
 
 

@@ -186,9 +186,37 @@ TEST(Config, StopIdsOfTheGenerationConfigGoFirst) {
   EXPECT_EQ(config.pad_id, 0);
   const auto two = with(gemma("Gemma3ForCausalLM"), "eos_token_id", {5, 7});
   EXPECT_EQ(read(two, {{"eos_token_id", 106}}).stop_ids, Ids{106});
-  EXPECT_EQ(read(two, {{"eos_token_id", nullptr}}).stop_ids, (Ids{5, 7}));
+  EXPECT_EQ(read(two).stop_ids, (Ids{5, 7}));  // without such a file
+  EXPECT_EQ(read(two, {{"eos_token_id", nullptr}}).stop_ids, Ids{});
   const auto message = message_of<DataError>(llama(), {{"eos_token_id", {1, "x"}}});
   EXPECT_NE(message.find("generation_config.json: eos_token_id"), std::string::npos) << message;
+}
+
+// transformers 5 gives config.json's own field priority over that of the object.
+TEST(Config, TheOriginalLengthOfTheTopGoesFirst) {
+  const json scaling = {{"rope_type", "llama3"},
+                        {"factor", 8},
+                        {"low_freq_factor", 1},
+                        {"high_freq_factor", 4},
+                        {"original_max_position_embeddings", 4096}};
+  auto object = with(llama(), "rope_scaling", scaling);
+  EXPECT_EQ(read(object).rope.original_max_position, 4096);
+  object["original_max_position_embeddings"] = 2048;
+  EXPECT_EQ(read(object).rope.original_max_position, 2048);
+}
+
+TEST(Config, RopeScalingOfGemma3GoesBeforeItsRopeParameters) {
+  auto object = with(gemma("Gemma3ForCausalLM"), "rope_parameters",
+                     {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 5e5}}},
+                      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}});
+  EXPECT_EQ(read(object).rope.factor, 1);
+  object["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 8}};
+  const auto config = read(object);
+  EXPECT_EQ(config.rope.scaling, Rope::Scaling::linear);
+  EXPECT_EQ(config.rope.factor, 8);
+  EXPECT_EQ(config.rope.theta, 5e5);
+  EXPECT_EQ(config.rope_sliding.scaling, Rope::Scaling::none);
+  EXPECT_EQ(config.rope_sliding.theta, 2e4);
 }
 
 TEST(Config, OldFilesSayMinusOneForNoToken) {

@@ -35,6 +35,18 @@ TEST(Memory, CountsTheParameters) {
   EXPECT_EQ(estimate_memory(smollm2(), 1, 0).weights, 4 * std::int64_t{134'515'008});
 }
 
+// A mask of 70,000 x 70,000 numbers alone is 19.6 GB.
+TEST(Memory, ALongRowTakesTheSquareOfItsLength) {
+  auto config = smollm2();
+  EXPECT_LT(long_row_bytes(config, 70000), std::int64_t{20} << 30);  // no mask, no scores
+  config.sliding_window = 512;
+  EXPECT_GT(long_row_bytes(config, 70000), std::int64_t{19'600'000'000});
+  EXPECT_LT(long_row_bytes(config, 400), std::int64_t{1} << 30);
+  const auto masked = long_row_bytes(config, 70000);
+  config.attention_softcap = 50;
+  EXPECT_GT(long_row_bytes(config, 70000), 5 * masked);
+}
+
 TEST(Memory, GrowsWithWhatIsAskedFor) {
   const auto small = estimate_memory(smollm2(), 1024, 0);
   const auto batch = estimate_memory(smollm2(), 2048, 0);

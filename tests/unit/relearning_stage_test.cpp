@@ -46,8 +46,7 @@ class RelearningStage : public ::testing::Test {
         const std::vector<model::ScoreItem> item{{probe.context, probe.continuations}};
         const auto scores = model::score(model, item);
         said.emplace_back();
-        for (const auto& s : scores[0])
-          said.back().values.push_back(static_cast<float>(s.mean()));
+        for (const auto& s : scores[0]) said.back().values.push_back(static_cast<float>(s.mean()));
       }
       return said;
     };

@@ -61,10 +61,5 @@ TEST_F(Stop, ASecondInterruptEndsTheProcess) {
       ::testing::KilledBySignal(SIGINT), "");
 }
 
-TEST_F(Stop, AFileSizeLimitDoesNotKill) {
-  StopFlag::install_signal_handlers();
-  std::raise(SIGXFSZ);
-}
-
 }  // namespace
 }  // namespace quench::cluster
