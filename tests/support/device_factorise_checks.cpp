@@ -1,18 +1,16 @@
 #include "tests/support/device_factorise_checks.hpp"
 
-#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <list>
 #include <numeric>
-#include <set>
 
 #include "cluster/error.hpp"
 #include "cluster/random.hpp"
 #include "stages/dictionary/device_factorise.hpp"
+#include "tests/support/counted_reads.hpp"
 #include "tests/support/reference_factorisation.hpp"
 
 namespace quench::testing {
@@ -215,26 +213,14 @@ void a_stop_ends_it(at::Device device) {
 // The host asks for nothing between chunks: as many numbers and lists in three times the
 // iterations.
 void nothing_is_read_within_a_chunk(at::Device device) {
-  static std::atomic<int> reads;
   auto options = options_of(4, 0.1);
   options.stop = "patience";
   const auto reads_of = [&](std::int64_t iterations) {
-    reads = 0;
     options.max_iterations = iterations;
     const Concepts concepts(options, 8, {50, 40});
-    at::RecordFunctionGuard enabled;
-    const auto handle =
-        at::addThreadLocalCallback(at::RecordFunctionCallback([](const at::RecordFunction& called) {
-                                     static const std::set<std::string> reading{
-                                         "aten::_local_scalar_dense", "aten::nonzero",
-                                         "aten::masked_select", "aten::equal", "aten::is_nonzero"};
-                                     const std::string name = called.name();
-                                     if (reading.contains(name)) ++reads;
-                                     return std::unique_ptr<at::ObserverContext>();
-                                   }).scopes({at::RecordScope::FUNCTION}));
+    const CountedReads reads;
     concepts.batch(device, 100);
-    at::removeCallback(handle);
-    return reads.load();
+    return reads.count();
   };
   const auto few = reads_of(10);
   EXPECT_GT(few, 0);
