@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <deque>
 #include <limits>
 
 #include "cluster/error.hpp"
-#include "stages/factorisation/stop_rule.hpp"
+#include "stages/dictionary/device_stop_rule.hpp"
 
 namespace quench::dictionary {
 
@@ -25,7 +24,7 @@ class Batch {
   // Factors of the best iteration up to the one at which the stop rule ended job `place`.
   Factors best(std::int64_t place) const;
   std::int64_t best_iteration(std::int64_t place) const {
-    return best_iteration_[place].item<std::int64_t>();
+    return rule_.best_iteration()[place].item<std::int64_t>();
   }
   // Goes on with these places only, in this order.
   void narrow(const std::vector<std::int64_t>& places);
@@ -38,11 +37,10 @@ class Batch {
   at::Tensor objective() const;
   at::Tensor iterate();  // the objectives, [B]
   void note(const at::Tensor& objective);
-  at::Tensor stalled() const;
 
   const Options& options_;
+  DeviceStopRule rule_;
   std::int64_t most_kept_ = 0;
-  std::int64_t iteration_ = 0;
   std::vector<std::int64_t> counts_;  // n of each job
 
   at::Tensor rows_;         // A^T, stored units, [B, n, d]
@@ -52,20 +50,19 @@ class Batch {
   at::Tensor scale_;        // [B, 1, 1] float64
   at::Tensor square_norm_;  // [B] float64
 
-  at::Tensor coefficients_;       // G^T, [B, K, n]
-  at::Tensor product_, gram_;     // (A G)^T and G^T G, float64
-  at::Tensor features_;           // F^T, [B, K, d] float64
-  at::Tensor features_gram_;      // F^T F, or F F^T where that is the smaller one
-  at::Tensor definite_;           // [B]: all systems were, so far
-  at::Tensor active_;             // [B]: the stop rule has not ended it
-  std::deque<at::Tensor> least_;  // [B] each: the least objective, this iteration's last
-  at::Tensor best_iteration_, best_features_, best_coefficients_;
+  at::Tensor coefficients_;    // G^T, [B, K, n]
+  at::Tensor product_, gram_;  // (A G)^T and G^T G, float64
+  at::Tensor features_;        // F^T, [B, K, d] float64
+  at::Tensor features_gram_;   // F^T F, or F F^T where that is the smaller one
+  at::Tensor definite_;        // [B]: all systems were, so far
+  at::Tensor active_;          // [B]: the stop rule has not ended it
+  at::Tensor best_features_, best_coefficients_;
 };
 
 at::Tensor per_job(const at::Tensor& values) { return values.view({-1, 1, 1}); }
 
 Batch::Batch(std::span<const DeviceJob> jobs, const Options& options, at::Device device)
-    : options_(options) {
+    : options_(options), rule_(std::vector<StopRule>(jobs.size(), StopRule(options)), device) {
   std::vector<std::int64_t> kept;
   std::vector<double> scales, square_norms;
   for (const auto& job : jobs) {
@@ -89,7 +86,6 @@ Batch::Batch(std::span<const DeviceJob> jobs, const Options& options, at::Device
   square_norm_ = at::tensor(square_norms, on_device.dtype(at::kDouble));
   definite_ = at::ones({size}, on_device.dtype(at::kBool));
   active_ = definite_.clone();
-  best_iteration_ = at::zeros({size}, whole);
   load(jobs);
 }
 
@@ -159,29 +155,15 @@ at::Tensor Batch::iterate() {
   const auto value =
       objective().masked_fill_(definite_.logical_not(), std::numeric_limits<double>::quiet_NaN());
   note(value);
-  ++iteration_;
   return value;
 }
 
-// StopRule in masks: the best stays as it is from the iteration on at which the rule ends a job.
+// The best stays as it is from the iteration on at which the rule ends a job.
 void Batch::note(const at::Tensor& objective) {
-  const auto before = least_.empty()
-                          ? at::full_like(objective, std::numeric_limits<double>::infinity())
-                          : least_.back();
-  const auto better = (objective < options_.goal(before)) & active_;
-  least_.push_back(at::where(better, objective, before));
-  if (std::ssize(least_) > options_.window + 1) least_.pop_front();
-  best_iteration_ = best_iteration_.masked_fill(better, iteration_);
+  const auto better = rule_.improves(objective, active_);
   best_features_ = at::where(per_job(better), features_, best_features_);
   best_coefficients_ = at::where(per_job(better), coefficients_, best_coefficients_);
-  active_ = active_ & stalled().logical_not_();
-}
-
-at::Tensor Batch::stalled() const {
-  if (options_.stop == "patience") return (iteration_ - best_iteration_) >= options_.patience;
-  if (iteration_ < options_.window) return at::zeros_like(active_);
-  const auto& before = least_.front();
-  return before - least_.back() <= before * options_.progress;
+  active_ = active_ & rule_.ended().logical_not_();
 }
 
 // One copy that waits: to enqueue the next chunk before it would cost more, iterations of jobs that
@@ -218,9 +200,9 @@ void Batch::narrow(const std::vector<std::int64_t>& places) {
   const auto index = at::tensor(places, rows_.options().dtype(at::kLong));
   for (auto* tensor :
        {&rows_, &exact_rows_, &padding_, &kept_, &scale_, &square_norm_, &coefficients_, &product_,
-        &gram_, &definite_, &active_, &best_iteration_, &best_features_, &best_coefficients_})
+        &gram_, &definite_, &active_, &best_features_, &best_coefficients_})
     *tensor = tensor->index_select(0, index);
-  for (auto& least : least_) least = least.index_select(0, index);
+  rule_.narrow(index);
   std::vector<std::int64_t> counts;
   for (const auto place : places) counts.push_back(counts_[place]);
   counts_ = std::move(counts);
