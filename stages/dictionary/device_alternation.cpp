@@ -127,6 +127,7 @@ class DeviceAlternation final : public Alternation {
   void add_gram(const DeviceEntries& entries, Sums& to) const;
   at::Tensor objective(const Solved& solved, const Sums& sums) const;
   void begin(Sums sums, DeviceEntries entries);
+  std::vector<at::Tensor> enqueue(const StopRule& rule, const std::function<Request()>& ask);
   at::Tensor step(const Request& asked, DeviceStopRule& rule);
   at::Tensor take(const at::Tensor& report, DeviceStopRule& rule, const Solved& solved,
                   const DeviceEntries& entries, const Sums& sums);
@@ -327,9 +328,11 @@ at::Tensor DeviceAlternation::take(const at::Tensor& told, DeviceStopRule& rule,
 // What a copy to the host costs is shared by so many iterations.
 constexpr std::int64_t iterations_a_read = 8;
 
-std::vector<double> DeviceAlternation::iterate(const StopRule& rule,
-                                               const std::function<Request()>& ask) {
-  Laps laps;
+// Collective. Reports of iterations. Their work is more than a device's queue holds: where a rank
+// hangs, the others' hosts wait here already.
+std::vector<at::Tensor> DeviceAlternation::enqueue(const StopRule& rule,
+                                                   const std::function<Request()>& ask) {
+  const cluster::Watchdog::Scope watched(place_.watchdog, "work on a device, of all ranks");
   DeviceStopRule stop(std::span(&rule, 1), place_.device);
   going_ = at::ones({1}, rows_.options().dtype(at::kBool));
   std::vector<at::Tensor> reports;
@@ -339,15 +342,21 @@ std::vector<double> DeviceAlternation::iterate(const StopRule& rule,
     asked = {asked.stop || now.stop, asked.save || now.save};
     reports.push_back(step(asked, stop));
   }
-  const auto all = at::stack(reports);
+  return reports;
+}
+
+std::vector<double> DeviceAlternation::iterate(const StopRule& rule,
+                                               const std::function<Request()>& ask) {
+  Laps laps;
+  const auto all = at::stack(enqueue(rule, ask));
   if (place_.wait) place_.wait();
-  const auto objectives = read(all.cpu());
+  auto objectives = read(all.cpu());
   laps.lap(seconds_.dense);
   return objectives;
 }
 
-// The objectives of the iterations that count, which are the first. The one after them counts not
-// because they ended the fit, or are to be saved; or it is made again with a larger ridge.
+// The objectives of the iterations that count, which are the first. The one after them does not
+// because they end the fit or are to be saved, or it is made again with a larger ridge.
 std::vector<double> DeviceAlternation::read(const at::Tensor& reports) {
   const auto numbers = reports.accessor<double, 2>();
   std::vector<double> out;
