@@ -11,6 +11,7 @@
 #include "cluster/error.hpp"
 #include "cluster/random.hpp"
 #include "stages/dictionary/device_factorise.hpp"
+#include "stages/dictionary/device_stop_rule.hpp"
 #include "tests/support/counted_reads.hpp"
 #include "tests/support/reference_factorisation.hpp"
 
@@ -113,6 +114,46 @@ void expect_same_fits(const Concepts& concepts, at::Device device, std::int64_t 
     SCOPED_TRACE("concept " + std::to_string(i));
     ASSERT_TRUE(actual[i]);
     expect_same(*actual[i], expected[i]);
+  }
+}
+
+// Rules that have seen different numbers of objectives, and then see some more together.
+void the_stop_rule_is_the_hosts(at::Device device) {
+  constexpr std::int64_t jobs = 5;
+  StopOptions options;
+  options.window = 6;
+  options.progress = 0.02;
+  options.patience = 4;
+  options.tolerance = 0.3;
+  options.max_iterations = 25;
+  const cluster::KeyedRandom random(11, "stop rules");
+  const auto objective = [&](std::int64_t job, std::int64_t iteration) {
+    return 10 + 20.0 / static_cast<double>(1 + iteration) +
+           0.2 * random.normal(99 * job + iteration);
+  };
+  for (const auto* kind : {"progress", "patience"}) {
+    options.stop = kind;
+    std::vector<StopRule> rules(jobs, StopRule(options));
+    for (std::int64_t job = 0; job < jobs; ++job)
+      for (std::int64_t i = 0; i < 2 * job; ++i) rules[job].improves(objective(job, i));
+    DeviceStopRule rule(rules, device);
+    auto going = rule.ended().logical_not();
+    std::int64_t ended = 0;
+    for (std::int64_t i = 0; i < options.max_iterations; ++i) {
+      std::vector<double> values;
+      for (std::int64_t job = 0; job < jobs; ++job) values.push_back(objective(job, 2 * job + i));
+      const auto was_going = going.cpu();
+      const auto better = rule.improves(at::tensor(values, at::kDouble).to(device), going).cpu();
+      going = going & rule.ended().logical_not();
+      for (std::int64_t job = 0; job < jobs; ++job) {
+        const bool expected = rules[job].reason().empty() && rules[job].improves(values[job]);
+        EXPECT_EQ(better[job].item<bool>(), expected) << kind << job << " " << i;
+        EXPECT_EQ(going[job].item<bool>(), rules[job].reason().empty()) << kind << job << " " << i;
+        EXPECT_EQ(rule.best_iteration()[job].item<std::int64_t>(), rules[job].best_iteration());
+        if (was_going[job].item<bool>() && !rules[job].reason().empty()) ++ended;
+      }
+    }
+    EXPECT_EQ(ended, jobs);
   }
 }
 
@@ -368,6 +409,7 @@ void winners_are_exact(at::Device device) {
 const std::vector<DeviceCheck>& device_factorise_checks() {
   static const std::vector<DeviceCheck> checks{
       {"WinnersAreExact", winners_are_exact},
+      {"TheStopRuleIsTheHosts", the_stop_rule_is_the_hosts},
       {"FitsEndWhereProgressDoes", fits_end_where_progress_does},
       {"FitsEndWherePatienceDoes", fits_end_where_patience_does},
       {"FitsEndAtTheLastIteration", fits_end_at_the_last_iteration},

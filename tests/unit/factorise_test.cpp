@@ -421,6 +421,11 @@ TEST_P(OnProcessorOrDevice, RaisesTheRidgeOfASingularSystem) {
                                    options, GetParam(), resumed);
   EXPECT_EQ(gone_on.objective.size(), fit.objective.size());
   EXPECT_EQ(gone_on.ridge, fit.ridge);
+  saved.ridge = 0.5;  // which need not be raised
+  EXPECT_EQ(fit_in_form(*cluster::make_self_communicator(), make_columns(3, 12), 12, options,
+                        GetParam(), resumed)
+                .ridge,
+            0.5);
   options.ridge = 1e-25;
   EXPECT_THROW(fit_of_form(make_columns(3, 12), 12, options, GetParam()), DataError);
 }
