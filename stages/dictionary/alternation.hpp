@@ -4,12 +4,14 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "cluster/communicator.hpp"
 #include "cluster/error.hpp"
 #include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/factorise.hpp"
 #include "stages/factorisation/ridge_system.hpp"
+#include "stages/factorisation/stop_rule.hpp"
 
 // The alternation of methods 3.1: how F and G follow from each other.
 namespace quench::dictionary {
@@ -20,6 +22,12 @@ namespace quench::dictionary {
 inline at::ScalarType start_type(const Options& options, std::int64_t rows) {
   return 2 * options.rank > rows || options.init == "file" ? at::kDouble : at::kFloat;
 }
+
+// What a rank asks for before an iteration.
+struct Request {
+  bool stop = false;
+  bool save = false;
+};
 
 // F and G of one iteration.
 struct Solution {
@@ -35,11 +43,17 @@ class Alternation {
   // Collective. From G_0, or from the G of a checkpoint.
   virtual void start(const InitialRows& initial) = 0;
   virtual void resume(const FitState& state) = 0;
-  // Collective. One iteration; returns ||A - F G^T||^2. What any rank asks for, all ranks then see
-  // in stop_requested() and save_requested().
-  virtual double iterate(bool stop, bool save) = 0;
+  // Collective. The next iterations, as many as are done between two looks of the host: until
+  // `rule` ends the fit, or any rank asks for something, which all ranks then see in
+  // stop_requested() and save_requested(). Returns ||A - F G^T||^2 of each; of none where all that
+  // came of it is a larger ridge. `ask` is called before each of them, and maybe for some more.
+  virtual std::vector<double> iterate(const StopRule& rule,
+                                      const std::function<Request()>& ask) = 0;
 
-  virtual Solution solution() const = 0;
+  // G of this rank's rows after the last iteration. Local.
+  virtual std::shared_ptr<const SparseColumns> coefficients() const = 0;
+  // Of the best of those that the last iterate() has done, where one is better than all before.
+  virtual Solution best() const = 0;
   // Of the entries of A^T F~, the share that the last iteration computed.
   virtual double share_computed() const = 0;
 

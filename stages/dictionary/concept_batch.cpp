@@ -9,6 +9,7 @@
 #include "cluster/partition.hpp"
 #include "stages/dictionary/device_factorise.hpp"
 #include "stages/dictionary/device_place.hpp"
+#include "stages/dictionary/fit_record.hpp"
 
 namespace quench::dictionary {
 
@@ -61,6 +62,7 @@ struct ConceptBatch::Jobs {
   std::vector<std::int64_t> concepts;
   std::vector<std::vector<std::int32_t>> tokens;
   std::list<Shard> shards;
+  std::list<FitState> states;
   std::vector<DeviceJob> jobs;
 };
 
@@ -68,27 +70,40 @@ void ConceptBatch::add(std::int64_t c, Jobs& to) const {
   const auto self = cluster::make_self_communicator();
   auto tokens = inputs_.tokens(c);
   if (tokens.empty()) return;
+  auto state = load_state(checkpoint_(c));
+  if (state && state->ridge_raises > 0) return;  // the host's: its ridge is not the others'
   auto& shard = to.shards.emplace_back(make_shard(inputs_, tokens, *self));
+  DeviceJob job{shard.rows, {}};
+  if (state) {
+    cluster::log_info("dictionary: a factorisation goes on after iteration " +
+                      std::to_string(state->objective.size()));
+    job.resume = &to.states.emplace_back(std::move(*state));
+  } else {
+    job.initial =
+        initial_rows(shard, tokens, options_, inputs_.concept_hash(c), initial_file_, *self);
+  }
+  to.jobs.push_back(std::move(job));
   to.concepts.push_back(c);
-  to.tokens.push_back(std::move(tokens));
-  to.jobs.push_back({shard.rows, initial_rows(shard, to.tokens.back(), options_,
-                                              inputs_.concept_hash(c), initial_file_, *self)});
+  to.tokens.push_back(std::move(tokens));  // which moves no number that initial_rows() refers to
 }
 
-void ConceptBatch::factorise(std::span<const std::int64_t> concepts,
-                             const std::function<bool(std::int64_t)>& wanted) {
+void ConceptBatch::factorise(std::span<const std::int64_t> concepts) {
   fits_.clear();
   Jobs batch;
   for (const auto c : concepts) {
     try {
-      if (wanted(c)) add(c, batch);
+      add(c, batch);
     } catch (const DataError&) {
       // Will be thrown again where the failure of that concept is recorded.
     }
   }
+  BatchHooks hooks;
+  hooks.stop = [&] { return context_.stop.requested(); };
+  hooks.save = [&](std::int64_t job, const FitState& now) {
+    save_state(checkpoint_(batch.concepts[job]), now);
+  };
   try {
-    auto fits = factorise_batch(batch.jobs, options_, device_of(context_.session),
-                                [&] { return context_.stop.requested(); });
+    auto fits = factorise_batch(batch.jobs, options_, device_of(context_.session), hooks);
     for (std::size_t i = 0; i < fits.size(); ++i) {
       if (!fits[i]) continue;
       fits[i]->factors.tokens = std::move(batch.tokens[i]);

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "stages/dictionary/dictionary.hpp"
@@ -26,15 +28,21 @@ std::int64_t batch_size(const Inputs& inputs, const Options& options, cluster::C
 // Local.
 class ConceptBatch {
  public:
+  // The file that a concept's factorisation is saved to and goes on from.
+  using Checkpoint = std::function<std::filesystem::path(std::int64_t concept_index)>;
+
   // initial_file: null unless dictionary.init = file.
   ConceptBatch(const Inputs& inputs, const Options& options, const InitialFile* initial_file,
-               cluster::Context& context)
-      : inputs_(inputs), options_(options), initial_file_(initial_file), context_(context) {}
+               Checkpoint checkpoint, cluster::Context& context)
+      : inputs_(inputs),
+        options_(options),
+        initial_file_(initial_file),
+        checkpoint_(std::move(checkpoint)),
+        context_(context) {}
 
-  // Those of `concepts` that are `wanted`. What cannot be done so is left to the host: bad rows, a
-  // singular system, too little memory on the device. Throws ClusterError when the device fails.
-  void factorise(std::span<const std::int64_t> concepts,
-                 const std::function<bool(std::int64_t)>& wanted);
+  // What cannot be done so is left to the host: bad rows, a singular system, too little memory on
+  // the device. Throws ClusterError when the device fails.
+  void factorise(std::span<const std::int64_t> concepts);
   // The fit of a concept, once. Throws Stopped when there is none because a stop was asked for.
   std::optional<Fit> take(std::int64_t concept_index);
 
@@ -45,6 +53,7 @@ class ConceptBatch {
   const Inputs& inputs_;
   const Options& options_;
   const InitialFile* initial_file_;
+  Checkpoint checkpoint_;
   cluster::Context& context_;
   bool stopped_ = false;
   std::map<std::int64_t, Fit> fits_;

@@ -8,6 +8,7 @@
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "stages/dictionary/alternation.hpp"
+#include "stages/dictionary/device_stop_rule.hpp"
 #include "stages/dictionary/device_sums.hpp"
 #include "stages/dictionary/device_winners.hpp"
 #include "stages/dictionary/gather.hpp"
@@ -44,21 +45,37 @@ std::shared_ptr<const SparseColumns> on_host(const DeviceEntries& entries) {
   return out;
 }
 
+// Room for `most` entries a column, none of which is won.
+DeviceEntries no_entries(std::int64_t columns, std::int64_t most, at::Device device) {
+  const at::TensorOptions there(device);
+  return {at::zeros({columns, most}, there.dtype(at::kLong)),
+          at::zeros({columns, most}, there.dtype(at::kFloat)),
+          at::zeros({columns, most}, there.dtype(at::kBool)),
+          at::zeros({columns}, there.dtype(at::kFloat))};
+}
+
 // The other way.
 DeviceEntries on_device(const SparseColumns& sparse, std::int64_t most, at::Device device) {
-  const auto columns = sparse.columns();
-  const auto rows = at::zeros({columns, most}, at::kLong);
-  const auto values = at::zeros({columns, most}, at::kFloat);
-  const auto won = at::zeros({columns, most}, at::kBool);
-  for (std::int64_t k = 0; k < columns; ++k) {
+  const auto [rows, values, won, least] = no_entries(sparse.columns(), most, at::kCPU);
+  for (std::int64_t k = 0; k < sparse.columns(); ++k) {
     const auto first = sparse.offsets[k], count = sparse.offsets[k + 1] - first;
     std::copy_n(sparse.rows.begin() + first, count,
                 rows.mutable_data_ptr<std::int64_t>() + k * most);
     std::copy_n(sparse.values.begin() + first, count, values.mutable_data_ptr<float>() + k * most);
     std::fill_n(won.mutable_data_ptr<bool>() + k * most, count, true);
   }
-  const auto least = at::tensor(at::ArrayRef<float>(sparse.least_kept), at::kFloat);
+  std::ranges::copy(sparse.least_kept, least.mutable_data_ptr<float>());
   return {rows.to(device), values.to(device), won.to(device), least.to(device)};
+}
+
+// What is `from` where `chosen`, [1] bool, holds, and else `otherwise`.
+DeviceEntries where(const at::Tensor& chosen, const DeviceEntries& from,
+                    const DeviceEntries& otherwise) {
+  const auto one = [&](const at::Tensor& a, const at::Tensor& b) {
+    return at::where(chosen, a, b);
+  };
+  return {one(from.rows, otherwise.rows), one(from.values, otherwise.values),
+          one(from.won, otherwise.won), one(from.least, otherwise.least)};
 }
 
 // What ranks add up in an iteration, in one piece of memory.
@@ -68,14 +85,24 @@ struct Sums {
   at::Tensor gram;     // G^T G, [K, K], a view
   at::Tensor flags;    // stop, save, singular: of how many ranks, a view
 
-  Sums(std::int64_t rank, std::int64_t width, at::Device device)
-      : all(at::zeros({rank * (width + rank) + 3}, at::TensorOptions(device).dtype(at::kDouble))),
+  Sums(at::Tensor numbers, std::int64_t rank, std::int64_t width)
+      : all(std::move(numbers)),
         product(all.slice(0, 0, rank * width).view({rank, width})),
         gram(all.slice(0, rank * width, rank * (width + rank)).view({rank, rank})),
         flags(all.slice(0, rank * (width + rank))) {}
+  Sums(std::int64_t rank, std::int64_t width, at::Device device)
+      : Sums(at::zeros({rank * (width + rank) + 3}, at::TensorOptions(device).dtype(at::kDouble)),
+             rank, width) {}
 };
 
-// The rows, F, A G and G stay on the device; the host reads four numbers an iteration.
+// What the host is told of an iteration, on the device; places in a line of float64.
+namespace report {
+constexpr std::int64_t objective = 0;
+constexpr std::int64_t stop = 1, save = 2, singular = 3;  // of how many ranks
+constexpr std::int64_t taken = 4;                         // 0: F and G stayed as they were
+}  // namespace report
+
+// The rows, F, A G and G stay on the device; the host reads reports, some iterations at a time.
 class DeviceAlternation final : public Alternation {
  public:
   DeviceAlternation(const Shard& shard, const Options& options, const DevicePlace& place,
@@ -83,30 +110,42 @@ class DeviceAlternation final : public Alternation {
 
   void start(const InitialRows& initial) override;
   void resume(const FitState& state) override;
-  double iterate(bool stop, bool save) override;
-  Solution solution() const override {
-    return {[features = features_] { return features.cpu(); },
-            [entries = entries_] { return on_host(entries); }};
+  std::vector<double> iterate(const StopRule& rule, const std::function<Request()>& ask) override;
+  std::shared_ptr<const SparseColumns> coefficients() const override { return on_host(entries_); }
+  Solution best() const override {
+    return {[features = best_features_] { return features.cpu(); },
+            [entries = best_entries_] { return on_host(entries); }};
   }
   double share_computed() const override { return 1; }
 
  private:
   struct Solved;
   Solved solve(const Sums& sums) const;
-  at::Tensor inverse(const at::Tensor& matrix, at::Tensor& singular) const;
+  at::Tensor solve(const at::Tensor& matrix, const at::Tensor& right_side,
+                   at::Tensor& singular) const;
   void add_product(const DeviceEntries& entries, Sums& to) const;
   void add_gram(const DeviceEntries& entries, Sums& to) const;
   at::Tensor objective(const Solved& solved, const Sums& sums) const;
+  void begin(Sums sums, DeviceEntries entries);
+  std::vector<at::Tensor> enqueue(const StopRule& rule, const std::function<Request()>& ask);
+  at::Tensor step(const Request& asked, DeviceStopRule& rule);
+  at::Tensor take(const at::Tensor& report, DeviceStopRule& rule, const Solved& solved,
+                  const DeviceEntries& entries, const Sums& sums);
+  std::vector<double> read(const at::Tensor& reports);
 
   const Shard& shard_;
   const DevicePlace& place_;
   cluster::Communicator& group_;  // of hosts
   std::int64_t rank_;
+  std::int64_t most_here_;  // entries of a column of G at most on this rank
   double square_norm_ = 0;  // of all ranks
   at::Tensor rows_;         // A^T, stored units, [count, d] float32
-  at::Tensor features_;     // F^T, [K, d] float64
   DeviceEntries entries_;   // G
   std::optional<Sums> sums_;
+  at::Tensor best_features_;  // F^T, [K, d] float64
+  DeviceEntries best_entries_;
+  at::Tensor going_;  // [1] bool: what the next iteration gives counts
+  Request refused_;   // what was asked for with iterations that do not count
 };
 
 // F of a G, and what G follows from.
@@ -123,7 +162,8 @@ DeviceAlternation::DeviceAlternation(const Shard& shard, const Options& options,
       shard_(shard),
       place_(place),
       group_(group),
-      rank_(options.rank) {
+      rank_(options.rank),
+      most_here_(std::min(kept_, shard.rows.count())) {
   if (place.device.is_cuda()) at::globalContext().setAllowTF32CuBLAS(false);
   const auto on_device = at::TensorOptions(place.device);
   cluster::agree(group, [&] {  // the device may have too little memory
@@ -156,44 +196,53 @@ void DeviceAlternation::start(const InitialRows& initial) {
     }
   });
   sum_over_ranks(sums.all, place_.comm);
-  sums_ = std::move(sums);
+  begin(std::move(sums), no_entries(rank_, most_here_, place_.device));
   laps.lap(seconds_.start);
 }
 
 void DeviceAlternation::resume(const FitState& state) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
   const auto own = shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count());
-  entries_ = on_device(own, std::min(kept_, shard_.rows.count()), place_.device);
+  const auto entries = on_device(own, most_here_, place_.device);
   Sums sums(rank_, rows_.size(1), place_.device);
-  add_product(entries_, sums);
-  add_gram(entries_, sums);
+  add_product(entries, sums);
+  add_gram(entries, sums);
   sum_over_ranks(sums.all, place_.comm);
-  sums_ = std::move(sums);
+  begin(std::move(sums), entries);
 }
 
-// (M + lambda I)^-1.
-at::Tensor DeviceAlternation::inverse(const at::Tensor& matrix, at::Tensor& singular) const {
+// No F is better than what came before.
+void DeviceAlternation::begin(Sums sums, DeviceEntries entries) {
+  sums_ = std::move(sums);
+  entries_ = best_entries_ = std::move(entries);
+  best_features_ = at::zeros_like(sums_->product);
+}
+
+// (M + lambda I)^-1 times the right side. By triangles: cholesky_inverse() waits for the device.
+at::Tensor DeviceAlternation::solve(const at::Tensor& matrix, const at::Tensor& right_side,
+                                    at::Tensor& singular) const {
   auto system = matrix.clone();
   system.diagonal().add_(ridge_.lambda());
   const auto [factor, info] = at::linalg_cholesky_ex(system);
   singular = singular + (info != 0).to(at::kDouble);
-  return at::cholesky_inverse(factor);
+  const auto half = at::linalg_solve_triangular(factor, right_side, /*upper=*/false);
+  return at::linalg_solve_triangular(factor.t(), half, /*upper=*/true);
 }
 
 // As the host does (direct_alternation.cpp), but that a singular system is only told.
 DeviceAlternation::Solved DeviceAlternation::solve(const Sums& sums) const {
   Solved out;
   out.singular = at::zeros({1}, sums.all.options());
-  out.features = at::mm(inverse(sums.gram, out.singular), sums.product);
+  out.features = solve(sums.gram, sums.product, out.singular);
   out.features.mul_(sums.gram.diagonal().sqrt().clamp_min(1e-8).unsqueeze(1));
   const auto& f = out.features;
   at::Tensor exact;
   if (f.size(0) <= f.size(1)) {
     out.gram = at::mm(f, f.t());
-    exact = at::mm(inverse(out.gram, out.singular), f);
+    exact = solve(out.gram, f, out.singular);
   } else {
     out.gram = at::mm(f.t(), f);
-    exact = at::mm(f, inverse(out.gram, out.singular));
+    exact = solve(out.gram, f.t(), out.singular).t();
   }
   out.vectors = (exact * shard_.rows.scale()).to(at::kFloat);
   return out;
@@ -241,38 +290,89 @@ at::Tensor DeviceAlternation::objective(const Solved& solved, const Sums& sums) 
   return (square_norm_ - cross - cross + model).clamp_min(0).view({1});  // rounding
 }
 
-// A step whose systems were singular is made again from the same G, with a larger ridge.
-double DeviceAlternation::iterate(bool stop, bool save) {
-  Laps laps;
-  for (;;) {
-    const auto solved = solve(*sums_);
-    auto entries = keep_largest(rows_, solved.vectors, shard_.first, kept_, place_.comm);
-    Sums sums(rank_, rows_.size(1), place_.device);
-    add_product(entries, sums);
-    add_gram(entries, sums);
-    sums.flags.slice(0, 0, 2).copy_(at::tensor({stop ? 1.0 : 0.0, save ? 1.0 : 0.0}));
-    sums.flags.slice(0, 2).copy_(solved.singular);
-    sum_over_ranks(sums.all, place_.comm);
-    auto report = at::cat({objective(solved, sums), sums.flags});
-    // All ranks shall decide alike, were their devices of different kinds.
-    place_.comm.broadcast({report.data_ptr(), report.numel(), cluster::DType::f64}, 0);
-    if (place_.wait) place_.wait();
-    report = report.cpu();
-    const auto* numbers = report.const_data_ptr<double>();
-    laps.lap(seconds_.dense);
-    stop_ = numbers[1] > 0;
-    save_ = numbers[2] > 0;
-    if (numbers[3] > 0) {
-      ridge_.raise();
-      continue;
-    }
-    if (!std::isfinite(numbers[0]))
-      throw DataError("the factorisation overflows: the embedding rows are too large");
-    features_ = solved.features;
-    entries_ = std::move(entries);
-    sums_ = std::move(sums);
-    return numbers[0];
+// Collective. One iteration, enqueued, and what is to be told of it.
+at::Tensor DeviceAlternation::step(const Request& asked, DeviceStopRule& rule) {
+  const auto solved = solve(*sums_);
+  const auto entries = keep_largest(rows_, solved.vectors, shard_.first, kept_, place_.comm);
+  Sums sums(rank_, rows_.size(1), place_.device);
+  add_product(entries, sums);
+  add_gram(entries, sums);
+  sums.flags.slice(0, 0, 1).fill_(asked.stop ? 1 : 0);
+  sums.flags.slice(0, 1, 2).fill_(asked.save ? 1 : 0);
+  sums.flags.slice(0, 2).copy_(solved.singular);
+  sum_over_ranks(sums.all, place_.comm);
+  const auto told = at::cat({objective(solved, sums), sums.flags});
+  // All ranks shall decide alike, were their devices of different kinds.
+  place_.comm.broadcast({told.data_ptr(), told.numel(), cluster::DType::f64}, 0);
+  return take(told, rule, solved, entries, sums);
+}
+
+// F and G become those of an iteration, unless it is one too many or its systems were singular.
+at::Tensor DeviceAlternation::take(const at::Tensor& told, DeviceStopRule& rule,
+                                   const Solved& solved, const DeviceEntries& entries,
+                                   const Sums& sums) {
+  const auto of = [&](std::int64_t place) { return told.slice(0, place, place + 1); };
+  const auto singular = (of(report::singular) > 0) & going_;
+  const auto taken = going_ & singular.logical_not();
+  const auto better = rule.improves(of(report::objective), taken);
+  sums_ = Sums(at::where(taken, sums.all, sums_->all), rank_, rows_.size(1));
+  entries_ = where(taken, entries, entries_);
+  best_features_ = at::where(better, solved.features, best_features_);
+  best_entries_ = where(better, entries, best_entries_);
+  const auto asked = (of(report::stop) > 0) | (of(report::save) > 0);
+  going_ = taken & asked.logical_not() & rule.ended().logical_not();
+  return at::cat(
+      {told.slice(0, 0, report::singular), singular.to(at::kDouble), taken.to(at::kDouble)});
+}
+
+// What a copy to the host costs is shared by so many iterations.
+constexpr std::int64_t iterations_a_read = 8;
+
+// Collective. Reports of iterations. Their work is more than a device's queue holds: where a rank
+// hangs, the others' hosts wait here already.
+std::vector<at::Tensor> DeviceAlternation::enqueue(const StopRule& rule,
+                                                   const std::function<Request()>& ask) {
+  const cluster::Watchdog::Scope watched(place_.watchdog, "work on a device, of all ranks");
+  DeviceStopRule stop(std::span(&rule, 1), place_.device);
+  going_ = at::ones({1}, rows_.options().dtype(at::kBool));
+  std::vector<at::Tensor> reports;
+  auto asked = refused_;
+  for (auto left = std::min(iterations_a_read, rule.left()); left > 0; --left) {
+    const auto now = ask();
+    asked = {asked.stop || now.stop, asked.save || now.save};
+    reports.push_back(step(asked, stop));
   }
+  return reports;
+}
+
+std::vector<double> DeviceAlternation::iterate(const StopRule& rule,
+                                               const std::function<Request()>& ask) {
+  Laps laps;
+  const auto all = at::stack(enqueue(rule, ask));
+  if (place_.wait) place_.wait();
+  auto objectives = read(all.cpu());
+  laps.lap(seconds_.dense);
+  return objectives;
+}
+
+// The objectives of the iterations that count, which are the first. The one after them does not
+// because they end the fit or are to be saved, or it is made again with a larger ridge.
+std::vector<double> DeviceAlternation::read(const at::Tensor& reports) {
+  const auto numbers = reports.accessor<double, 2>();
+  std::vector<double> out;
+  stop_ = save_ = false;
+  std::int64_t i = 0;
+  for (; i < numbers.size(0) && numbers[i][report::taken] > 0; ++i) {
+    out.push_back(numbers[i][report::objective]);
+    if (!std::isfinite(out.back()))
+      throw DataError("the factorisation overflows: the embedding rows are too large");
+    stop_ = numbers[i][report::stop] > 0;
+    save_ = numbers[i][report::save] > 0;
+  }
+  const auto last = numbers[numbers.size(0) - 1];
+  refused_ = {last[report::stop] > 0 && !stop_, last[report::save] > 0 && !stop_ && !save_};
+  if (i < numbers.size(0) && numbers[i][report::singular] > 0) ridge_.raise();
+  return out;
 }
 
 }  // namespace
@@ -283,8 +383,8 @@ double device_alternation_bytes(std::int64_t rows, std::int64_t width, std::int6
   const auto systems =
       static_cast<double>(std::min(rank, width) * std::min(rank, width) + rank * rank);
   const auto entries = static_cast<double>(rank * std::min(kept, rows));
-  // The rows; four Gs, one of them with its keys; blocks of columns and of rows.
-  return 4.0 * static_cast<double>(rows * width) + 80 * entries + 8 * (6 * sums + 6 * systems) +
+  // The rows; six Gs, one of them with its keys; blocks of columns and of rows.
+  return 4.0 * static_cast<double>(rows * width) + 106 * entries + 8 * (8 * sums + 6 * systems) +
          4 * working_bytes;
 }
 

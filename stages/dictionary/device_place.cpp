@@ -32,7 +32,8 @@ GroupDevice::GroupDevice(const cluster::Session& session, cluster::Communicator&
   }
   // libtorch's current stream of a thread that chose none is the default one, and so is NCCL's.
   nccl_ = cluster::make_nccl_communicator(group, session.device(), nullptr, session.watchdog());
-  place_.emplace(DevicePlace{device_of(session), *nccl_, [this] { nccl_->wait(); }});
+  place_.emplace(
+      DevicePlace{device_of(session), *nccl_, [this] { nccl_->wait(); }, session.watchdog()});
 }
 
 }  // namespace quench::dictionary

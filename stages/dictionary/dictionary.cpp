@@ -212,13 +212,15 @@ Block factorise_concepts(const Inputs& inputs, const Options& options,
                checkpoint_of(context, tasks[c].key),
                {}};
   };
-  ConceptBatch batch(inputs, options, initial_file, context);
+  ConceptBatch batch(
+      inputs, options, initial_file,
+      [&](std::int64_t c) { return checkpoint_of(context, tasks[c].key); }, context);
   cluster::Bundles bundles;
   if (const auto size = batch_size(inputs, options, context, tasks); size > 0) {
     bundles.size = size;
     bundles.begin = [&](std::span<const std::int64_t> concepts) {
       const auto timer = context.timers.scope("kernel/factorise");
-      batch.factorise(concepts, [&](auto c) { return !exists(job_of(c).checkpoint); });
+      batch.factorise(concepts);
     };
   }
   const auto results = cluster::run_tasks(

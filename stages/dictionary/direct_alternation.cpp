@@ -23,8 +23,9 @@ class DirectAlternation final : public Alternation {
 
   void start(const InitialRows& initial) override;
   void resume(const FitState& state) override;
-  double iterate(bool stop, bool save) override;
-  Solution solution() const override {
+  std::vector<double> iterate(const StopRule& rule, const std::function<Request()>& ask) override;
+  std::shared_ptr<const SparseColumns> coefficients() const override { return coefficients_; }
+  Solution best() const override {
     return {[features = features_] { return features; },
             [coefficients = coefficients_] { return coefficients; }};
   }
@@ -32,7 +33,7 @@ class DirectAlternation final : public Alternation {
 
  private:
   at::Tensor solver();
-  void take(SparseColumns coefficients, bool stop, bool save);
+  void take(SparseColumns coefficients, const Request& asked);
   void sum_over_ranks(const at::Tensor& product);
   double objective() const;
 
@@ -88,7 +89,7 @@ void DirectAlternation::start(const InitialRows& initial) {
 
 void DirectAlternation::resume(const FitState& state) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
-  take(shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count()), false, false);
+  take(shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count()), {});
 }
 
 // Collective.
@@ -104,13 +105,13 @@ void DirectAlternation::sum_over_ranks(const at::Tensor& product) {
 }
 
 // Collective. G becomes `coefficients`.
-void DirectAlternation::take(SparseColumns coefficients, bool stop, bool save) {
+void DirectAlternation::take(SparseColumns coefficients, const Request& asked) {
   Laps laps;
   coefficients_ = std::make_shared<const SparseColumns>(std::move(coefficients));
   const auto product = dictionary::product(shard_.rows, *coefficients_);
   gram_.copy_(gram(*coefficients_, by_row(*coefficients_, shard_.rows.count())));
-  sums_[-2].fill_(stop ? 1 : 0);
-  sums_[-1].fill_(save ? 1 : 0);
+  sums_[-2].fill_(asked.stop ? 1 : 0);
+  sums_[-1].fill_(asked.save ? 1 : 0);
   laps.lap(seconds_.sparse);
   sum_over_ranks(product);
 }
@@ -154,7 +155,9 @@ double DirectAlternation::objective() const {
   return is_large && value < 0.25 * square_norm_ ? with(at::kDouble) : value;
 }
 
-double DirectAlternation::iterate(bool stop, bool save) {
+std::vector<double> DirectAlternation::iterate(const StopRule& /*rule*/,
+                                               const std::function<Request()>& ask) {
+  const auto asked = ask();
   Laps laps;
   const auto vectors = solver();
   laps.lap(seconds_.systems);
@@ -163,12 +166,12 @@ double DirectAlternation::iterate(bool stop, bool save) {
   laps.lap(seconds_.dense);
   auto winners = keep_largest(candidates, kept_, group_);
   laps.lap(seconds_.winners);
-  take(std::move(winners), stop, save);
+  take(std::move(winners), asked);
   Laps rest;
   const double value = objective();
   rest.lap(seconds_.systems);
   if (!std::isfinite(value)) refuse_overflow();
-  return value;
+  return {value};
 }
 
 }  // namespace

@@ -50,6 +50,7 @@ class Run {
  private:
   std::unique_ptr<Alternation> make_alternation() const;
   void step();
+  Request request() const;
   void save();
   void save_on_the_way();
   FitState state();
@@ -94,16 +95,25 @@ void Run::begin(const InitialRows& initial) {
   best_.features = [features] { return features; };
 }
 
-void Run::step() {
+Request Run::request() const {
   using namespace std::chrono;
   const bool due = hooks_.save && group_.rank() == 0 &&
                    duration<double>(steady_clock::now() - saved_).count() >= options_.checkpoint;
-  fit_.objective.push_back(alternation_->iterate(hooks_.stop && hooks_.stop(), due));
-  computed_ += alternation_->share_computed();
-  ++steps_;
-  if (stop_.improves(fit_.objective.back())) best_ = alternation_->solution();
+  return {hooks_.stop && hooks_.stop(), due};
+}
+
+// Collective.
+void Run::step() {
+  bool better = false;
+  for (const double objective : alternation_->iterate(stop_, [this] { return request(); })) {
+    better = stop_.improves(objective) || better;
+    fit_.objective.push_back(objective);
+    computed_ += alternation_->share_computed();
+    ++steps_;
+    if (hooks_.progress) hooks_.progress(std::ssize(fit_.objective), objective);
+  }
+  if (better) best_ = alternation_->best();
   fit_.stop_reason = stop_.reason();
-  if (hooks_.progress) hooks_.progress(std::ssize(fit_.objective), fit_.objective.back());
   if (!fit_.stop_reason.empty()) return;
   if (alternation_->stop_requested() || alternation_->save_requested()) save_on_the_way();
   if (alternation_->stop_requested())
@@ -138,8 +148,7 @@ FitState Run::state() {
   out.ridge = alternation_->ridge().lambda();
   out.ridge_raises = alternation_->ridge().raises();
   out.best_iteration = stop_.best_iteration();
-  std::tie(out.rows, out.values) =
-      gather(*alternation_->solution().coefficients(), shard_.first, group_);
+  std::tie(out.rows, out.values) = gather(*alternation_->coefficients(), shard_.first, group_);
   std::tie(out.best_rows, out.best_values) = gather(*best_.coefficients(), shard_.first, group_);
   out.best_features = as_floats(best_.features());
   return out;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cluster/communicator.hpp"
+#include "cluster/watchdog.hpp"
 #include "stages/dictionary/options.hpp"
 #include "stages/dictionary/rows.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
@@ -23,6 +24,7 @@ struct DevicePlace {
   at::Device device;
   cluster::Communicator& comm;  // over the ranks of the group; its buffers lie on the device
   std::function<void()> wait;   // until its collectives are done; empty where they are at once
+  cluster::Watchdog* watchdog = nullptr;  // of wait(), and of a queue too full to go on
 };
 
 // The rows of A^T of one rank, and where they are among all.

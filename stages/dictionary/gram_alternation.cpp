@@ -41,8 +41,9 @@ class GramAlternation final : public Alternation {
 
   void start(const InitialRows& initial) override;
   void resume(const FitState& state) override;
-  double iterate(bool stop, bool save) override;
-  Solution solution() const override {
+  std::vector<double> iterate(const StopRule& rule, const std::function<Request()>& ask) override;
+  std::shared_ptr<const SparseColumns> coefficients() const override { return coefficients_; }
+  Solution best() const override {
     return {[this, before = features_from_, mix = mix_] { return features_of(before, mix); },
             [coefficients = coefficients_] { return coefficients; }};
   }
@@ -334,9 +335,11 @@ double cross_of(const at::Tensor& a, const at::Tensor& b) {
   return a.flatten().dot(b.flatten()).item<double>();
 }
 
-double GramAlternation::iterate(bool stop, bool save) {
-  stop_ = stop;
-  save_ = save;
+std::vector<double> GramAlternation::iterate(const StopRule& /*rule*/,
+                                             const std::function<Request()>& ask) {
+  const auto asked = ask();
+  stop_ = asked.stop;
+  save_ = asked.save;
   Laps laps;
   solve();
   laps.lap(seconds_.systems);
@@ -354,7 +357,7 @@ double GramAlternation::iterate(bool stop, bool save) {
   rest.lap(seconds_.systems);
   if (!std::isfinite(value)) refuse_overflow();
   residual_ = value / std::max(shard_.rows.square_norm(), 1e-300);
-  return value;
+  return {value};
 }
 
 }  // namespace

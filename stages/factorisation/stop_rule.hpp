@@ -40,6 +40,13 @@ class StopRule {
   // Why to stop now ("progress", "patience", "max_iterations"); empty: go on.
   std::string reason() const;
   std::int64_t best_iteration() const { return best_iteration_; }
+  // By iteration: the least objective so far.
+  const std::vector<double>& least() const { return best_; }
+  // Iterations at most before it ends.
+  std::int64_t left() const {
+    return options_.max_iterations - static_cast<std::int64_t>(best_.size());
+  }
+  const StopOptions& options() const { return options_; }
 
  private:
   bool window_has_stalled() const;

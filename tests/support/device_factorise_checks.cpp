@@ -1,18 +1,18 @@
 #include "tests/support/device_factorise_checks.hpp"
 
-#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <list>
+#include <map>
 #include <numeric>
-#include <set>
 
 #include "cluster/error.hpp"
 #include "cluster/random.hpp"
 #include "stages/dictionary/device_factorise.hpp"
+#include "stages/dictionary/device_stop_rule.hpp"
+#include "tests/support/counted_reads.hpp"
 #include "tests/support/reference_factorisation.hpp"
 
 namespace quench::testing {
@@ -50,8 +50,23 @@ class Concepts {
     const auto purpose = "concept " + std::to_string(jobs_.size());
     jobs_.push_back({shards_.back().rows, initial ? initial : normal_initial(options_, purpose)});
   }
-  std::vector<std::optional<Fit>> batch(at::Device device, std::int64_t chunk = 16) const {
-    return factorise_batch(jobs_, options_, device, {}, chunk);
+  std::vector<std::optional<Fit>> batch(at::Device device, std::int64_t chunk = 16,
+                                        const BatchHooks& hooks = {}) const {
+    return factorise_batch(jobs_, options_, device, hooks, chunk);
+  }
+  // Those that have a state go on from it, and must not ask for their G_0.
+  std::vector<std::optional<Fit>> go_on(const std::map<std::int64_t, FitState>& states,
+                                        at::Device device, const BatchHooks& hooks = {}) const {
+    auto jobs = jobs_;
+    for (const auto& [job, state] : states) jobs[job] = {jobs[job].rows, {}, &state};
+    return factorise_batch(jobs, options_, device, hooks);
+  }
+  // One of them on the host.
+  Fit go_on_alone(std::int64_t job, const FitState& state) const {
+    FitHooks hooks;
+    hooks.resume = &state;
+    return factorise(*std::next(shards_.begin(), job), {}, options_,
+                     *cluster::make_self_communicator(), hooks);
   }
   // On the host, one after the other.
   std::vector<Fit> alone() const {
@@ -99,6 +114,46 @@ void expect_same_fits(const Concepts& concepts, at::Device device, std::int64_t 
     SCOPED_TRACE("concept " + std::to_string(i));
     ASSERT_TRUE(actual[i]);
     expect_same(*actual[i], expected[i]);
+  }
+}
+
+// Rules that have seen different numbers of objectives, and then see some more together.
+void the_stop_rule_is_the_hosts(at::Device device) {
+  constexpr std::int64_t jobs = 5;
+  StopOptions options;
+  options.window = 6;
+  options.progress = 0.02;
+  options.patience = 4;
+  options.tolerance = 0.3;
+  options.max_iterations = 25;
+  const cluster::KeyedRandom random(11, "stop rules");
+  const auto objective = [&](std::int64_t job, std::int64_t iteration) {
+    return 10 + 20.0 / static_cast<double>(1 + iteration) +
+           0.2 * random.normal(99 * job + iteration);
+  };
+  for (const auto* kind : {"progress", "patience"}) {
+    options.stop = kind;
+    std::vector<StopRule> rules(jobs, StopRule(options));
+    for (std::int64_t job = 0; job < jobs; ++job)
+      for (std::int64_t i = 0; i < 2 * job; ++i) rules[job].improves(objective(job, i));
+    DeviceStopRule rule(rules, device);
+    auto going = rule.ended().logical_not();
+    std::int64_t ended = 0;
+    for (std::int64_t i = 0; i < options.max_iterations; ++i) {
+      std::vector<double> values;
+      for (std::int64_t job = 0; job < jobs; ++job) values.push_back(objective(job, 2 * job + i));
+      const auto was_going = going.cpu();
+      const auto better = rule.improves(at::tensor(values, at::kDouble).to(device), going).cpu();
+      going = going & rule.ended().logical_not();
+      for (std::int64_t job = 0; job < jobs; ++job) {
+        const bool expected = rules[job].reason().empty() && rules[job].improves(values[job]);
+        EXPECT_EQ(better[job].item<bool>(), expected) << kind << job << " " << i;
+        EXPECT_EQ(going[job].item<bool>(), rules[job].reason().empty()) << kind << job << " " << i;
+        EXPECT_EQ(rule.best_iteration()[job].item<std::int64_t>(), rules[job].best_iteration());
+        if (was_going[job].item<bool>() && !rules[job].reason().empty()) ++ended;
+      }
+    }
+    EXPECT_EQ(ended, jobs);
   }
 }
 
@@ -206,35 +261,127 @@ void a_stop_ends_it(at::Device device) {
   const auto options = options_of(4, 0.1);
   const std::vector<DeviceJob> jobs{{rows, normal_initial(options, "test")}};
   int asked = 0;
-  EXPECT_THROW(factorise_batch(
-                   jobs, options, device, [&] { return ++asked == 2; }, 3),
-               Stopped);
+  EXPECT_THROW(
+      factorise_batch(jobs, options, device, {.stop = [&] { return ++asked == 2; }, .save = {}}, 3),
+      Stopped);
   EXPECT_EQ(asked, 2);
+}
+
+// What a batch saves by the time that it is stopped, when it is asked for the `asks`-th time.
+std::map<std::int64_t, FitState> stopped_batch(const Concepts& concepts, at::Device device,
+                                               std::int64_t chunk, int asks) {
+  std::map<std::int64_t, FitState> saved;
+  BatchHooks hooks;
+  int asked = 0;
+  hooks.stop = [&] { return ++asked == asks; };
+  hooks.save = [&](std::int64_t job, const FitState& state) { saved[job] = state; };
+  EXPECT_THROW(concepts.batch(device, chunk, hooks), Stopped);
+  return saved;
+}
+
+// In the middle, where some have ended and others have not.
+void a_stopped_batch_goes_on(at::Device device) {
+  auto options = options_of(12, 0.03);
+  options.checkpoint = 1e9;
+  options.window = 10;
+  const Concepts concepts(options, 20, {431, 60, 200, 530, 199});
+  const auto whole = concepts.batch(device);
+  constexpr std::int64_t chunk = 7;
+  for (const int chunks : {0, 1, 2, 3}) {
+    SCOPED_TRACE(std::to_string(chunks) + " chunks");
+    const std::size_t done = chunks * chunk;
+    const auto saved = stopped_batch(concepts, device, chunk, chunks + 1);
+    ASSERT_EQ(saved.size(), chunks == 0 ? 0U : whole.size());
+    std::size_t ended = 0;
+    for (const auto& [job, state] : saved) {
+      EXPECT_EQ(state.objective.size(), std::min(done, whole[job]->objective.size()));
+      if (whole[job]->objective.size() <= done) ++ended;
+      auto alone = concepts.go_on_alone(job, state);
+      alone.form = "batched";
+      expect_same(alone, *whole[job]);
+    }
+    if (chunks == 3) {
+      ASSERT_GT(ended, 0U);  // or this would show little
+      ASSERT_LT(ended, whole.size());
+    }
+    const auto gone_on = concepts.go_on(saved, device);
+    for (std::size_t i = 0; i < whole.size(); ++i) expect_same(*gone_on[i], *whole[i]);
+  }
+}
+
+// Of all that have ended, nothing is left to do; of one, nothing but the others.
+void what_has_ended_is_not_done_again(at::Device device) {
+  auto options = options_of(12, 0.03);
+  options.checkpoint = 0;
+  const Concepts concepts(options, 20, {431, 60, 200});
+  std::map<std::int64_t, FitState> saved;
+  BatchHooks hooks;
+  hooks.save = [&](std::int64_t job, const FitState& state) { saved[job] = state; };
+  const auto whole = concepts.batch(device, 1, hooks);
+  std::int64_t longest = 0;
+  for (const auto& fit : whole) longest = std::max(longest, std::ssize(fit->objective));
+  for (const auto& [job, state] : saved) {
+    const auto length = std::ssize(whole[job]->objective);
+    EXPECT_EQ(std::ssize(state.objective), std::min(length, longest - 1));  // the last ends it all
+  }
+  std::erase_if(saved,
+                [&](const auto& one) { return std::ssize(one.second.objective) == longest - 1; });
+  ASSERT_FALSE(saved.empty());
+  ASSERT_LT(saved.size(), whole.size());
+  for (auto& [job, state] : saved) state.objective[0] += 1;  // a mark
+  hooks.save = [&](std::int64_t job, const FitState&) { EXPECT_FALSE(saved.contains(job)); };
+  const auto gone_on = concepts.go_on(saved, device, hooks);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    const bool marked = saved.contains(static_cast<std::int64_t>(i));
+    EXPECT_NEAR(gone_on[i]->objective[0], whole[i]->objective[0] + (marked ? 1 : 0), 1e-3);
+    EXPECT_EQ(gone_on[i]->factors.rows, whole[i]->factors.rows);
+  }
+}
+
+// Each chunk anew of those on their way, once of those that have ended; a disk that is full ends
+// nothing.
+void checkpoints_are_made_between_chunks(at::Device device) {
+  auto options = options_of(12, 0.03);
+  options.checkpoint = 0;
+  const Concepts concepts(options, 20, {431, 60, 200});
+  std::map<std::int64_t, std::vector<std::size_t>> saved;
+  BatchHooks hooks;
+  hooks.save = [&](std::int64_t job, const FitState& state) {
+    saved[job].push_back(state.objective.size());
+  };
+  const auto whole = concepts.batch(device, 5, hooks);
+  std::size_t longest = 0;
+  for (const auto& fit : whole) longest = std::max(longest, fit->objective.size());
+  for (const auto& [job, sizes] : saved) {
+    std::vector<std::size_t> expected;
+    for (std::size_t at = 5; at < longest; at += 5)
+      if (const auto size = std::min(at, whole[job]->objective.size());
+          expected.empty() || expected.back() != size)
+        expected.push_back(size);
+    EXPECT_EQ(sizes, expected) << job;
+  }
+  EXPECT_EQ(saved.size(), whole.size());
+  int tries = 0;
+  hooks.save = [&](std::int64_t, const FitState&) {
+    ++tries;
+    throw DataError("full");
+  };
+  const auto unsaved = concepts.batch(device, 5, hooks);
+  EXPECT_GT(tries, 1);
+  for (std::size_t i = 0; i < whole.size(); ++i) expect_same(*unsaved[i], *whole[i]);
 }
 
 // The host asks for nothing between chunks: as many numbers and lists in three times the
 // iterations.
 void nothing_is_read_within_a_chunk(at::Device device) {
-  static std::atomic<int> reads;
   auto options = options_of(4, 0.1);
   options.stop = "patience";
   const auto reads_of = [&](std::int64_t iterations) {
-    reads = 0;
     options.max_iterations = iterations;
     const Concepts concepts(options, 8, {50, 40});
-    at::RecordFunctionGuard enabled;
-    const auto handle =
-        at::addThreadLocalCallback(at::RecordFunctionCallback([](const at::RecordFunction& called) {
-                                     static const std::set<std::string> reading{
-                                         "aten::_local_scalar_dense", "aten::nonzero",
-                                         "aten::masked_select", "aten::equal", "aten::is_nonzero"};
-                                     const std::string name = called.name();
-                                     if (reading.contains(name)) ++reads;
-                                     return std::unique_ptr<at::ObserverContext>();
-                                   }).scopes({at::RecordScope::FUNCTION}));
+    const CountedReads reads;
     concepts.batch(device, 100);
-    at::removeCallback(handle);
-    return reads.load();
+    return reads.count();
   };
   const auto few = reads_of(10);
   EXPECT_GT(few, 0);
@@ -262,6 +409,7 @@ void winners_are_exact(at::Device device) {
 const std::vector<DeviceCheck>& device_factorise_checks() {
   static const std::vector<DeviceCheck> checks{
       {"WinnersAreExact", winners_are_exact},
+      {"TheStopRuleIsTheHosts", the_stop_rule_is_the_hosts},
       {"FitsEndWhereProgressDoes", fits_end_where_progress_does},
       {"FitsEndWherePatienceDoes", fits_end_where_patience_does},
       {"FitsEndAtTheLastIteration", fits_end_at_the_last_iteration},
@@ -272,6 +420,9 @@ const std::vector<DeviceCheck>& device_factorise_checks() {
       {"WhatTheHostMustDo", what_the_host_must_do},
       {"NothingButZeros", nothing_but_zeros},
       {"AStopEndsIt", a_stop_ends_it},
+      {"AStoppedBatchGoesOn", a_stopped_batch_goes_on},
+      {"WhatHasEndedIsNotDoneAgain", what_has_ended_is_not_done_again},
+      {"CheckpointsAreMadeBetweenChunks", checkpoints_are_made_between_chunks},
       {"NothingIsReadWithinAChunk", nothing_is_read_within_a_chunk},
   };
   return checks;

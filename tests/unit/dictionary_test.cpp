@@ -11,6 +11,7 @@
 
 #include "cluster/error.hpp"
 #include "cluster/random.hpp"
+#include "stages/dictionary/concept_batch.hpp"
 #include "stages/dictionary/fit_record.hpp"
 #include "tests/support/collective_check.hpp"
 #include "tests/support/scratch_directory.hpp"
@@ -274,7 +275,7 @@ TEST(DictionaryStage, JournalsAreOfConceptsNotOfBatches) {
   const auto dictionaries = run_in(*self, directory.path(), inputs, 1, options);
   const cluster::StoreReader file(directory / "dictionary.h5", "dictionary", schema);
   const auto forms = file.read_strings("dictionaries/form");
-  EXPECT_EQ(std::ranges::count(forms, "batched"), 2);  // the third goes on from its checkpoint
+  EXPECT_EQ(std::ranges::count(forms, "batched"), 3);  // the third goes on from its checkpoint
   for (std::int64_t c = 0; c < 5; ++c)
     expect_near(dictionaries.factors(c), fit_of(inputs, c).factors);
 }
@@ -296,6 +297,82 @@ TEST(DictionaryStage, AStopInABatchLosesOnlyThat) {
   asked = 100;
   EXPECT_EQ(run_in(*self, directory.path(), inputs, 1, options).count(), 5);
   EXPECT_EQ(asked, 100 + 5 + 3);  // keys, and the three concepts that were not done
+}
+
+// Batches of five concepts whose checkpoints lie in a directory.
+class BatchOfFive {
+ public:
+  BatchOfFive() {
+    options_.density = 0.2;
+    options_.max_iterations = 200;
+    options_.checkpoint = 0;
+  }
+  std::filesystem::path checkpoint(std::int64_t c) const { return directory_ / std::to_string(c); }
+  // Raises the stop flag when it is told the place of a checkpoint for the `raise_at`-th time.
+  ConceptBatch factorise(int raise_at = 0) {
+    at::set_num_threads(1);
+    ConceptBatch batch(
+        inputs_, options_, nullptr,
+        [this, raise_at, told = 0](std::int64_t c) mutable {
+          if (++told == raise_at) cluster::StopFlag::raise();
+          return checkpoint(c);
+        },
+        context_);
+    batch.factorise(std::vector<std::int64_t>{0, 1, 2, 3, 4});
+    cluster::StopFlag::clear();
+    return batch;
+  }
+  // A mark by which to know that a fit goes on from here; a worse start changes nothing else.
+  void mark(std::int64_t c) const {
+    auto state = load_state(checkpoint(c)).value();
+    state.objective[0] += 1;
+    save_state(checkpoint(c), state);
+  }
+
+ private:
+  ScratchDirectory directory_;
+  std::vector<float> embedding_ = make_embedding();
+  Inputs inputs_ = make_inputs(embedding_, 5);
+  Options options_ = small_options();
+  cluster::Session session_{cluster::make_self_communicator(), {1, 1}};
+  cluster::StopFlag stop_;
+  cluster::Timers timers_;
+  cluster::Context context_{session_, stop_, timers_, directory_.path(), true};
+};
+
+TEST(ConceptBatch, GoesOnFromItsCheckpointsAlsoOfConceptsThatHadEnded) {
+  BatchOfFive uninterrupted, batch;
+  auto whole = uninterrupted.factorise();
+  auto stopped = batch.factorise(5 + 5);  // told to load, and to save after the first chunk
+  EXPECT_THROW(stopped.take(0), Stopped);
+  for (std::int64_t c = 0; c < 5; ++c) batch.mark(c);
+  auto gone_on = batch.factorise();
+  int had_ended = 0;
+  for (std::int64_t c = 0; c < 5; ++c) {
+    const auto expected = whole.take(c).value(), actual = gone_on.take(c).value();
+    if (expected.objective.size() < 32) ++had_ended;
+    EXPECT_EQ(actual.stop_reason, expected.stop_reason);
+    EXPECT_EQ(actual.best_iteration, expected.best_iteration);
+    ASSERT_EQ(actual.objective.size(), expected.objective.size());
+    EXPECT_NEAR(actual.objective[0], expected.objective[0] + 1, 1e-6 * expected.objective[0]);
+    EXPECT_NEAR(actual.objective.back(), expected.objective.back(),
+                1e-6 * expected.objective.back());
+    expect_near(actual.factors, expected.factors);
+  }
+  EXPECT_GT(had_ended, 0);  // or this would show little
+  EXPECT_LT(had_ended, 5);
+}
+
+// A batch has one ridge; a fit whose ridge was raised goes on without it.
+TEST(ConceptBatch, LeavesAFitOfAnotherRidgeToTheHost) {
+  BatchOfFive batch;
+  batch.factorise(5 + 5);
+  auto state = load_state(batch.checkpoint(3)).value();
+  state.ridge_raises = 1;
+  save_state(batch.checkpoint(3), state);
+  auto gone_on = batch.factorise();
+  EXPECT_FALSE(gone_on.take(3));
+  EXPECT_TRUE(gone_on.take(4));
 }
 
 TEST(FitRecord, DamagedStatesAreNotTaken) {

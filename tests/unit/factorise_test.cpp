@@ -14,6 +14,7 @@
 #include "stages/dictionary/projection.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
 #include "stages/dictionary/winners.hpp"
+#include "tests/support/counted_reads.hpp"
 #include "tests/support/reference_factorisation.hpp"
 #include "tests/unit/small_fits.hpp"
 
@@ -247,6 +248,96 @@ TEST_P(OnProcessorOrDevice, TellsOfAnOverflow) {
   }
 }
 
+// A stop of one rank ends the fit of all after the iteration that it was asked for in, wherever
+// that is among those between two looks of the host.
+TEST_P(OnProcessorOrDevice, AStopIsOfTheIterationItWasAskedForIn) {
+  const auto columns = make_columns(400, 24);
+  Options options;
+  options.rank = 10;
+  options.checkpoint = 1e9;
+  const auto whole = fit_of(columns, 24, options);
+  for (const std::size_t at : {1, 2, 8, 9, 20}) {
+    FitState saved;
+    const auto stop_at = [&](cluster::Communicator& group) {
+      std::size_t iterations = 0;
+      FitHooks hooks;
+      hooks.stop = [&] { return ++iterations == at && group.rank() == 1; };
+      hooks.save = [&](const FitState& state) {
+        if (group.rank() == 0) saved = state;
+      };
+      fit_in_form(group, columns, 24, options, GetParam(), hooks);
+    };
+    EXPECT_THROW(cluster::run_on_threads(3, stop_at), Stopped);
+    ASSERT_EQ(saved.objective.size(), at);
+    FitHooks resumed;
+    resumed.resume = &saved;
+    expect_same_fit(
+        fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), resumed),
+        whole);
+  }
+}
+
+TEST_P(OnProcessorOrDevice, SavingAfterEveryIterationChangesNothing) {
+  const auto columns = make_columns(400, 24);
+  Options options;
+  options.rank = 10;
+  options.checkpoint = 0;
+  const auto whole = fit_of_form(columns, 24, options, GetParam());
+  std::vector<std::size_t> saved;
+  cluster::run_on_threads(2, [&](cluster::Communicator& group) {
+    FitHooks hooks;
+    hooks.save = [&](const FitState& state) {
+      EXPECT_EQ(std::ssize(state.rows), 10 * 4);
+      if (group.rank() == 0) saved.push_back(state.objective.size());
+    };
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), hooks), whole);
+  });
+  std::vector<std::size_t> all(whole.objective.size() - 1);
+  std::iota(all.begin(), all.end(), 1);
+  EXPECT_EQ(saved, all);
+}
+
+// Iterations beyond the last one, which were enqueued with it, leave no trace.
+TEST_P(OnProcessorOrDevice, EndsWhereTheRuleDoes) {
+  const auto columns = make_columns(400, 24);
+  Options options;
+  options.rank = 10;
+  for (const std::int64_t most : {1, 7, 8, 9, 20000})
+    for (const std::string rule : {"progress", "patience"}) {
+      options.max_iterations = most;
+      options.stop = rule;
+      options.patience = 6;
+      options.tolerance = 5;
+      const auto expected = fit_of(columns, 24, options);
+      const auto fit = fit_of_form(columns, 24, options, GetParam());
+      EXPECT_EQ(fit.stop_reason, most < 10 ? "max_iterations" : rule);
+      EXPECT_EQ(fit.best_iteration, expected.best_iteration);
+      EXPECT_TRUE(most < 10 || fit.objective.size() % 8 != 0);  // or this would show little
+      expect_same_fit(fit, expected);
+    }
+}
+
+// The numbers and lists that a device would have to be waited for are as many in a few iterations
+// as in all that the host does not look into.
+TEST(Factorise, ADeviceIsNotWaitedForBetweenLooks) {
+  const auto columns = make_columns(60, 8);
+  Options options;
+  options.rank = 4;
+  options.density = 0.1;
+  options.stop = "patience";
+  const auto reads_of = [&](std::int64_t iterations) {
+    options.max_iterations = iterations;
+    const testing::CountedReads reads;
+    fit_of_form(columns, 8, options, "device");
+    return reads.count();
+  };
+  const auto few = reads_of(2);
+  EXPECT_GT(few, 0);
+  EXPECT_EQ(reads_of(32), few);
+  options.rank = 12;  // more features than dimensions
+  EXPECT_EQ(reads_of(8), reads_of(2));
+}
+
 TEST(NormalInitial, IsOneStreamOfNormalNumbers) {
   Options options;
   options.rank = 7;
@@ -351,6 +442,26 @@ TEST_P(OnProcessorOrDevice, RaisesTheRidgeOfASingularSystem) {
   const auto fit = fit_of_form(make_columns(3, 12), 12, options, GetParam());
   EXPECT_GT(fit.ridge, 5e-17);
   EXPECT_TRUE(std::isfinite(fit.objective.back()));
+  FitState saved;
+  int asked = 0;
+  FitHooks hooks;
+  hooks.stop = [&] { return ++asked == 1; };  // before a step that is to be made again
+  hooks.save = [&](const FitState& state) { saved = state; };
+  EXPECT_THROW(fit_in_form(*cluster::make_self_communicator(), make_columns(3, 12), 12, options,
+                           GetParam(), hooks),
+               Stopped);
+  EXPECT_EQ(saved.objective.size(), 1U);
+  FitHooks resumed;
+  resumed.resume = &saved;
+  const auto gone_on = fit_in_form(*cluster::make_self_communicator(), make_columns(3, 12), 12,
+                                   options, GetParam(), resumed);
+  EXPECT_EQ(gone_on.objective.size(), fit.objective.size());
+  EXPECT_EQ(gone_on.ridge, fit.ridge);
+  saved.ridge = 0.5;  // which need not be raised
+  EXPECT_EQ(fit_in_form(*cluster::make_self_communicator(), make_columns(3, 12), 12, options,
+                        GetParam(), resumed)
+                .ridge,
+            0.5);
   options.ridge = 1e-25;
   EXPECT_THROW(fit_of_form(make_columns(3, 12), 12, options, GetParam()), DataError);
 }
