@@ -9,7 +9,6 @@
 #include <set>
 
 #include "cluster/communicator.hpp"
-#include "pipeline/evaluated_run.hpp"
 #include "pipeline/run_directory.hpp"
 #include "stages/erasure/erasure.hpp"
 #include "stages/evaluation/concept_mean.hpp"
@@ -112,18 +111,49 @@ struct Common {
   bool paired = false;  // asked the same in both
 };
 
+// A concept's figures in one run, of its items. Those of general items are what the run made of
+// them, the same in all resamples, where these items are not stored.
+class ConceptFigures {
+ public:
+  ConceptFigures(const EvaluatedRun& run, std::int64_t c, const std::string& purpose)
+      : sample_(run.sample(c, purpose)) {
+    if (run.has_general()) return;
+    const auto scores = run.scores(c);
+    for (std::size_t f = 0; f < scores.figures.size(); ++f)
+      if (has_shared_items(evaluation::figure_names()[f]))
+        stored_.emplace_back(f, scores.figures[f].value);
+  }
+
+  const evaluation::Sample& sample() const { return sample_; }
+  std::vector<double> figures() const { return with_stored(sample_.figures()); }
+  std::vector<double> resampled(std::int64_t draw, std::int64_t again) const {
+    return with_stored(sample_.resampled(draw, again));
+  }
+
+ private:
+  std::vector<double> with_stored(std::vector<double> figures) const {
+    for (const auto& [f, value] : stored_) figures[f] = value;
+    return figures;
+  }
+
+  evaluation::Sample sample_;
+  std::vector<std::pair<std::size_t, double>> stored_;  // figure, value
+};
+
 // Means over concepts of both runs' figures and of their paired differences. A figure that one
 // run lacks of a concept is left out of all three.
 class Means {
  public:
-  Means(std::int64_t total, std::int64_t resamples)
+  // draws_general: whether resamples draw general items, the same for all concepts.
+  Means(std::int64_t total, std::int64_t resamples, bool draws_general)
       : a_(total, 0, ""),
         b_(total, 0, ""),
         difference_(total, resamples, "diff"),
         of_concepts_(evaluation::figure_names().size()),
-        resamples_(resamples) {}
+        resamples_(resamples),
+        draws_general_(draws_general) {}
 
-  // Two samples of one purpose, or two over seeds.
+  // Two of one purpose: figures of a concept, or samples over seeds.
   template <typename Drawn>
   void add(const Drawn& a, const Drawn& b) {
     auto in_a = a.figures(), in_b = b.figures(), difference = in_b;
@@ -146,7 +176,7 @@ class Means {
   evaluation::Scores a() const { return a_.finish(*self_); }
   evaluation::Scores b() const { return b_.finish(*self_); }
   // p by flipping the signs of the concepts' differences, which are independent where no question
-  // is shared; else the bootstrap's.
+  // is shared, or where shared ones are taken as they are; else the bootstrap's.
   std::vector<Difference> difference() const {
     std::vector<double> p;
     const auto mean = difference_.finish(*self_, &p);
@@ -155,7 +185,7 @@ class Means {
       const auto& e = mean.figures[f];
       const auto& name = evaluation::figure_names()[f];
       const bool is_shown = !name.starts_with("base_") && !of_concepts_[f].empty();
-      if (is_shown && !has_shared_items(name))
+      if (is_shown && !(draws_general_ && has_shared_items(name)))
         p[f] = evaluation::sign_flip_p(of_concepts_[f], resamples_, "diff");
       all.push_back({e.value, e.interval, p[f], e.n});
     }
@@ -167,13 +197,15 @@ class Means {
   evaluation::ConceptMean a_, b_, difference_;
   std::vector<std::vector<double>> of_concepts_;  // a figure's differences
   std::int64_t resamples_, place_ = 0;
+  bool draws_general_;
 };
 
 class Comparison {
  public:
-  Comparison(const SavedRun& a, const SavedRun& b, std::int64_t resamples)
-      : a_(a),
-        b_(b),
+  Comparison(const SavedRun& a, const SavedRun& b, Erased erased, std::int64_t resamples)
+      : erased_(erased),
+        a_(a, erased),
+        b_(b, erased),
         resamples_(resamples),
         same_rules_(a_.rules_text() == b_.rules_text()),
         same_answers_(a_.answers_text() == b_.answers_text()) {}
@@ -182,6 +214,7 @@ class Comparison {
     const auto &in_a = a_.run().manifest(), &in_b = b_.run().manifest();
     json out = {{"a", describe_run(a_.run())},
                 {"b", describe_run(b_.run())},
+                {"edits", erased_ == Erased::alone ? "alone" : "joint"},
                 {"configuration", differing(in_a.at("configuration"), in_b.at("configuration"))},
                 {"inputs", differing(in_a.at("inputs"), in_b.at("inputs"))},
                 {"same_rules", same_rules_},
@@ -225,17 +258,18 @@ class Comparison {
     const auto counted = std::ranges::count_if(common, [&](const auto& c) { return counts(c); });
     const auto attacked = std::ranges::count_if(
         common, [&](const auto& c) { return are_attacked(c) && is_same_record(c); });
-    Means means(counted, resamples_), means_back(attacked, resamples_);
+    Means means(counted, resamples_, a_.has_general()), means_back(attacked, resamples_, true);
     out["concepts"] = json::array();
     for (const auto& both : common) {
       auto item = describe(both);
       item["figures"] = both.paired
                             ? paired(both, means)
-                            : unpaired(Of::one_concept, a_.scores(both.a), b_.scores(both.b));
+                            : figures(Of::one_concept, a_.scores(both.a), b_.scores(both.b));
       if (are_attacked(both)) item["figures"][relearned] = came_back(both, means_back);
       out["concepts"].push_back(std::move(item));
     }
     out["overall"] = {{"concepts", counted}, {"figures", overall(counted, means)}};
+    out["overall"]["not_resampled"] = not_resampled(out["overall"]["figures"]);
     if (std::ranges::any_of(common, [&](const auto& c) { return are_attacked(c); }))
       out["overall"]["figures"][relearned] = overall_back(attacked, means_back);
     count_moved(out);
@@ -252,20 +286,22 @@ class Comparison {
   // What is compared: means over concepts, or one concept.
   enum class Of : std::uint8_t { means, one_concept };
 
-  // `difference` of a figure by its index.
-  template <typename Differ>
-  json figures(Of of, const evaluation::Scores& a, const evaluation::Scores& b, bool is_paired,
-               const Differ& difference) const {
+  // `paired`: the differences of all figures; empty: unpaired ones.
+  json figures(Of of, const evaluation::Scores& a, const evaluation::Scores& b,
+               const std::vector<Difference>& paired = {}) const {
     json named = json::object();
     for (const auto& name : compared_figures()) {
       if (name == relearned) continue;  // of other models
       const auto f = figure_index(name);
       if (std::isnan(a.figures[f].value) && std::isnan(b.figures[f].value)) continue;
       std::optional<Difference> d;
-      const bool is_its_own = of == Of::means || !is_of_the_run(name);
-      if (is_its_own && is_comparable(name)) d = difference(f);
-      named[name] = side_by_side(a.figures[f], b.figures[f], d, is_paired,
-                                 of == Of::means ? 1 : fewest_items);
+      const bool is_paired = !paired.empty() && (of == Of::means || has_items(name));
+      if ((of == Of::means || is_of_a_concept(name)) && is_comparable(name))
+        d = is_paired ? paired[f] : evaluation::unpaired_difference(a.figures[f], b.figures[f]);
+      // Where resamples draw concepts alone, these are what must not be too few.
+      const bool few_do = of == Of::means && (has_items(name) || !is_paired);
+      named[name] =
+          side_by_side(a.figures[f], b.figures[f], d, is_paired, few_do ? 1 : fewest_items);
     }
     return named;
   }
@@ -274,26 +310,37 @@ class Comparison {
     return (same_rules_ || !by_rules(figure)) && (same_answers_ || !by_answers(figure));
   }
 
-  json unpaired(Of of, const evaluation::Scores& a, const evaluation::Scores& b) const {
-    return figures(of, a, b, false, [&](std::size_t f) {
-      return evaluation::unpaired_difference(a.figures[f], b.figures[f]);
-    });
+  // Whether all items that the figure is of are stored.
+  bool has_items(const std::string& figure) const {
+    return a_.has_general() || !has_shared_items(figure);
+  }
+
+  // Whether each concept has its own: of edits alone, also what they do to general questions is.
+  bool is_of_a_concept(const std::string& figure) const {
+    return erased_ == Erased::alone || !is_of_the_run(figure);
   }
 
   json paired(const Common& both, Means& means) const {
     const auto purpose = "diff/" + a_.corpus().hash(both.a);
-    const auto a = a_.sample(both.a, purpose), b = b_.sample(both.b, purpose);
+    const ConceptFigures a(a_, both.a, purpose), b(b_, both.b, purpose);
     if (counts(both)) means.add(a, b);
-    const auto d = evaluation::paired_difference(a, b, resamples_);
-    return figures(Of::one_concept, a_.scores(both.a), b_.scores(both.b), true,
-                   [&](std::size_t f) { return d[f]; });
+    return figures(Of::one_concept, a_.scores(both.a), b_.scores(both.b),
+                   evaluation::paired_difference(a.sample(), b.sample(), resamples_));
   }
 
   // Over the concepts that are edited and asked the same in both; else of each run's own.
   json overall(std::int64_t counted, const Means& means) const {
-    if (counted == 0) return unpaired(Of::means, a_.mean(), b_.mean());
-    const auto d = means.difference();
-    return figures(Of::means, means.a(), means.b(), true, [&](std::size_t f) { return d[f]; });
+    if (counted == 0) return figures(Of::means, a_.mean(), b_.mean());
+    return figures(Of::means, means.a(), means.b(), means.difference());
+  }
+
+  // Figures whose paired difference is of resampled concepts, but of general items as they are.
+  json not_resampled(const json& figures) const {
+    json names = json::array();
+    for (const auto& name : compared_figures())
+      if (!has_items(name) && figures.contains(name) && figures[name].value("paired", false))
+        names.push_back(name);
+    return names;
   }
 
   bool is_same_record(const Common& both) const {
@@ -352,6 +399,7 @@ class Comparison {
     out["moved"] = moved;
   }
 
+  Erased erased_;
   EvaluatedRun a_, b_;
   std::int64_t resamples_;
   bool same_rules_, same_answers_;
@@ -364,11 +412,11 @@ const std::vector<std::string>& compared_figures() {
   return names;
 }
 
-json compare_runs(const SavedRun& a, const SavedRun& b, std::int64_t resamples) {
+json compare_runs(const SavedRun& a, const SavedRun& b, Erased erased, std::int64_t resamples) {
   Problems problems;
-  for (const auto* run : {&a, &b}) run->require(EvaluatedRun::stages(), problems);
+  for (const auto* run : {&a, &b}) EvaluatedRun::require(*run, erased, problems);
   problems.throw_if_any<DataError>("the runs cannot be compared:");
-  return Comparison(a, b, resamples).all();
+  return Comparison(a, b, erased, resamples).all();
 }
 
 }  // namespace quench::pipeline

@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::size_t value_width = 48;  // columns of a configuration's value
 
-constexpr std::size_t summary_figures = 5;  // of compared_figures(), in the table of concepts
+// Of compared_figures(), in the table of concepts; the last one is of joint models.
+constexpr std::size_t summary_figures = 5;
 
 // Figures that are no shares.
 bool is_plain(const std::string& figure) {
@@ -125,9 +126,13 @@ void add_figure(TextTable& table, std::vector<std::string> cells, const std::str
   table.add_row(std::move(cells));
 }
 
+bool is_of_edits_alone(const json& all) { return all["edits"] == "alone"; }
+
 void print_overall(const json& all) {
   const auto counted = all["overall"]["concepts"].get<std::int64_t>();
-  std::cout << "\nall concepts in one model, test questions; "
+  std::cout << (is_of_edits_alone(all) ? "\neach concept's edit alone"
+                                       : "\nall concepts in one model")
+            << ", test questions; "
             << (counted > 0
                     ? "means over the concepts that both runs edit and ask the same of: " +
                           std::to_string(counted)
@@ -138,6 +143,10 @@ void print_overall(const json& all) {
   for (const auto& name : compared_figures())
     if (figures.contains(name)) add_figure(table, {name}, name, figures[name]);
   std::cout << table.text();
+  if (!all["overall"]["not_resampled"].empty())
+    std::cout << "what an edit alone answers to general questions and instructions is not stored: "
+                 "in what is made of these\n(general_..., coherence, specificity, harmonic...) "
+                 "concepts are resampled, they are not\n";
   if (!all["same_rules"].get<bool>())
     std::cout << "efficacy, specificity and what is left are measured differently in the two runs "
                  "(evaluation.objective,\nform, invalid, unguarded_fraction, letter or "
@@ -156,12 +165,14 @@ std::string cell(const json& figures, const std::string& name) {
 
 void print_concepts(const json& all) {
   TextTable table({"concept", "status", "strength", "tokens", "efficacy  ", "specificity  ",
-                   "coherence  ", "harmonic  ", "relearned  "});
+                   "coherence  ", "harmonic  "});
+  const auto figures = summary_figures - (is_of_edits_alone(all) ? 1 : 0);
+  if (figures == summary_figures) table.add_columns({"relearned  "});
   for (const auto& item : all["concepts"]) {
     std::vector<std::string> cells = {
         item["concept"].get<std::string>() + (item["same_record"].get<bool>() ? "" : " (changed)"),
         either(item["status"]), either(item["strength"]), either(item["tokens"])};
-    for (std::size_t f = 0; f < summary_figures; ++f)
+    for (std::size_t f = 0; f < figures; ++f)
       cells.push_back(cell(item["figures"], compared_figures()[f]));
     table.add_row(std::move(cells));
   }
@@ -183,7 +194,7 @@ void print_moved(const json& all) {
   std::cout << "\n" << table.text();
 }
 
-void print_alone(const json& names, const char* run) {
+void print_only_in(const json& names, const char* run) {
   if (names.empty()) return;
   std::cout << "only in " << run << ":";
   for (std::size_t i = 0; i < names.size(); ++i)
@@ -197,8 +208,8 @@ void print(const json& all) {
   print_inputs(all["inputs"]);
   print_overall(all);
   if (!all["concepts"].empty()) print_concepts(all);
-  print_alone(all["only_a"], "A");
-  print_alone(all["only_b"], "B");
+  print_only_in(all["only_a"], "A");
+  print_only_in(all["only_b"], "B");
   print_moved(all);
 }
 
@@ -221,17 +232,22 @@ std::array<SavedRun, 2> open_runs(const std::array<std::string, 2>& directories)
 
 ExitCode diff_command(const Words& words) {
   CommandLine line{
-      "quench diff A B [--json]",
+      "quench diff A B [--alone] [--json]",
       "Two runs side by side: what differs in configuration, model and catalog, and "
       "which figures of the\njoint model moved beyond the 95% interval of their "
       "difference. Where both runs asked the same\nquestions the difference is paired, "
-      "question by question, and far sharper than two intervals\nbeside each other.",
+      "question by question, and far sharper than two intervals\nbeside each other.\n\n"
+      "--alone compares each concept's edit alone in place of the joint models. What these "
+      "answer to\ngeneral questions and instructions is not stored: in means of figures made of "
+      "them concepts are\nresampled and they are not; of one concept such a figure is compared "
+      "unpaired.",
       {},
       {}};
   line.options.add_options()("a", po::value<std::string>()->required(), "run directory")(
       "b", po::value<std::string>()->required(), "another one")(
       "resamples", po::value<std::int64_t>()->default_value(1000),
       "bootstrap resamples of the intervals, 100 or more")(
+      "alone", "compare each concept's edit alone, not the joint models")(
       "json", "everything, as one JSON object (docs/guide.md)");
   line.positional.add("a", 1).add("b", 1);
   const auto values = line.parse(words);
@@ -241,7 +257,8 @@ ExitCode diff_command(const Words& words) {
     throw ConfigError("--resamples " + std::to_string(resamples) +
                       ": must be between 100 and 1000000");
   const auto runs = open_runs({(*values)["a"].as<std::string>(), (*values)["b"].as<std::string>()});
-  const auto all = compare_runs(runs[0], runs[1], resamples);
+  const auto erased = values->contains("alone") ? Erased::alone : Erased::jointly;
+  const auto all = compare_runs(runs[0], runs[1], erased, resamples);
   if (values->contains("json"))
     std::cout << all.dump(1, ' ', false, json::error_handler_t::replace) << "\n";
   else

@@ -11,15 +11,19 @@
 
 namespace quench::pipeline {
 
-// What a run's joint model said to the test items, and the figures made of it. Starts no MPI, loads
-// no weights.
+// Which edited models a run is read of: the one with all edits in it, or one of each concept's edit
+// alone.
+enum class Erased : std::uint8_t { jointly, alone };
+
+// What a run's edited models said to the test items, and the figures made of it. Starts no MPI,
+// loads no weights.
 class EvaluatedRun {
  public:
-  // The stages whose files are read.
-  static const std::vector<std::string>& stages();
+  // Adds to `problems` what keeps a run from being read so.
+  static void require(const SavedRun& run, Erased erased, Problems& problems);
 
   // Keeps a reference. Throws DataError for damaged files.
-  explicit EvaluatedRun(const SavedRun& run);
+  EvaluatedRun(const SavedRun& run, Erased erased);
   EvaluatedRun(const EvaluatedRun&) = delete;  // its parts refer to each other
   EvaluatedRun& operator=(const EvaluatedRun&) = delete;
 
@@ -34,18 +38,21 @@ class EvaluatedRun {
   const SavedRun& run() const { return run_; }
   const corpus::Corpus& corpus() const { return corpus_; }
   std::int64_t concepts() const { return corpus_.concepts(); }
+  // As in edits.h5; "failed" also where the edited model was not measured.
   const std::string& status(std::int64_t c) const { return status_[static_cast<std::size_t>(c)]; }
   double strength(std::int64_t c) const { return edits_.strength(c); }
   std::int64_t tokens(std::int64_t c) const;
-  evaluation::Scores scores(std::int64_t c) const;  // of the joint model
-  evaluation::Scores mean() const;                  // over the concepts of status ok
+  evaluation::Scores scores(std::int64_t c) const;
+  evaluation::Scores mean() const;  // over the edited concepts
   // The options that decide what efficacy and specificity are made of, as one text.
   const std::string& rules_text() const { return rules_text_; }
   // Those that decide how long generated answers are.
   const std::string& answers_text() const { return answers_text_; }
 
-  // The test items of a concept and the general ones as a sample; `purpose` keys the random
-  // numbers.
+  // Whether it is stored what the models said to the general items: of edits alone it is not.
+  bool has_general() const { return erased_ == Erased::jointly; }
+  // The test items of a concept, and the general ones where they are stored, as a sample; `purpose`
+  // keys the random numbers.
   evaluation::Sample sample(std::int64_t c, const std::string& purpose) const;
   // Which items they are, whatever the tokenizer and the words around a question.
   TestItems items(std::int64_t c) const;
@@ -56,15 +63,18 @@ class EvaluatedRun {
  private:
   struct Said {
     std::vector<Probe> probes;
-    std::vector<Measurement> base, joint;
+    std::vector<Measurement> base, edited;
   };
   Said read(std::vector<Probe> probes, cluster::Range ids) const;
+  bool is_measured(std::int64_t c) const;
 
   const SavedRun& run_;
+  Erased erased_;
+  std::string group_;  // of evaluation.h5
   corpus::Corpus corpus_;
   erasure::Edits edits_;
   cluster::StoreReader evaluation_;
-  evaluation::Measurements base_, joint_;
+  evaluation::Measurements base_, edited_;
   std::vector<std::string> status_;
   evaluation::Rules rules_;
   std::string rules_text_, answers_text_;

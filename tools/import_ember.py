@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Imports the data layout that the EMBER paper released into a catalog.
 
-    import_ember.py SRC OUT [--mmlu FILE] [--alpaca FILE]
+    import_ember.py SRC OUT [--mmlu FILE [--mmlu-dev FILE]] [--alpaca FILE]
 
 SRC holds concept_sentences.json, neutral_sentences.json, mc_questions.json, open_questions.json and
 relearn_paragraphs.json, and for --mmlu and --alpaca the index lists mmlu_{train,test}_indices.json and
-alpaca_{train,test}_indices.json. OUT gets concepts.jsonl, neutral.jsonl, general.jsonl and instructions.jsonl.
+alpaca_{train,test}_indices.json. All rows of --mmlu-dev become examples, shown before general questions of their subject
+(corpus.shots). OUT gets concepts.jsonl, neutral.jsonl, general.jsonl and instructions.jsonl.
 """
 import argparse
 import ast
@@ -179,33 +180,40 @@ def options_of(row, place):
     return [str(choice) for choice in choices]
 
 
-def read_general(source, path, dropped):
-    questions = []
-    for split, index, row in chosen(source, path, "mmlu"):
-        place = f"{path}: row {index}"
-        options = stripped(options_of(row, place))
-        answer = str(row.get("answer", "")).strip()
-        number = LETTERS.find(answer.upper()) if answer.isalpha() else int(answer) if answer.isdigit() else -1
-        if not 0 <= number < len(options):
-            raise SourceError(f"{place}: answer {answer!r} is neither A to D nor 0 to 3")
-        if len(options) != 4:
-            raise SourceError(f"{place}: expected four options, found {options!r}")
-        # by its place, since two options may be equal
-        questions.append({"question": row["question"].strip(), "choices": options, "answer": number, "split": split})
+def make_general(row, split, place):
+    """One general question in MMLU's layout; its answer by its place, since two options may be equal."""
+    options = stripped(options_of(row, place))
+    answer = str(row.get("answer", "")).strip()
+    number = LETTERS.find(answer.upper()) if answer.isalpha() else int(answer) if answer.isdigit() else -1
+    if not 0 <= number < len(options):
+        raise SourceError(f"{place}: answer {answer!r} is neither A to D nor 0 to 3")
+    if len(options) != 4:
+        raise SourceError(f"{place}: expected four options, found {options!r}")
+    subject = (row.get("subject") or "").strip()
+    return {"question": row["question"].strip(), **({"subject": subject} if subject else {}), "choices": options,
+            "answer": number, "split": split}
+
+
+def read_general(source, dropped, path, dev=None):
+    """The questions that are asked, then those of `dev`, which are shown: of two that are equal the former stays."""
+    questions = [make_general(row, split, f"{path}: row {index}") for split, index, row in chosen(source, path, "mmlu")]
+    if dev:
+        questions += [make_general(row, "dev", f"{dev}: row {index}") for index, row in enumerate(read_rows(dev))]
     return dropped.distinct("general.jsonl", "questions", questions, lambda q: q["question"] and (q["question"], *q["choices"]))
 
 
-def read_instructions(source, path, dropped):
+def read_instructions(source, dropped, path):
     records = [{"instruction": row["instruction"].strip(), "split": split}
                for split, _, row in chosen(source, path, "alpaca")]
     return dropped.distinct("instructions.jsonl", "instructions", records, lambda r: r["instruction"])
 
 
 def shared_records(name, given, read, source, starter, dropped):
-    """The records of one shared file: from the file given, else the starter catalog's."""
+    """The records of one shared file: from the files given, else the starter catalog's."""
+    given = [path for path in given if path]
     if given:
-        records = read(source, given, dropped)
-        print(f"{name}: {len(records)} records from {given}")
+        records = read(source, dropped, *given)
+        print(f"{name}: {len(records)} records from {' and '.join(map(str, given))}")
     else:
         records = read_rows(starter / name)
         print(f"{name}: {len(records)} records of the starter catalog in {starter}")
@@ -224,13 +232,15 @@ def run(arguments):
     source, out, dropped = arguments.source, arguments.out, Dropped()
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not arguments.force:
         raise SourceError(f"{out} is not empty; name another directory, or give --force to write over its files")
+    if arguments.mmlu_dev and not arguments.mmlu:
+        raise SourceError("--mmlu-dev needs --mmlu: the starter's questions have no subjects for its examples to match")
     concepts = read_concepts(source, dropped)
     neutral = [{"text": text} for text in dropped.distinct(
         "neutral.jsonl", "sentences",
         stripped(item["sentence"] for item in read_json(source / "neutral_sentences.json")))]
     shared = {
-        "general.jsonl": (arguments.mmlu, read_general),
-        "instructions.jsonl": (arguments.alpaca, read_instructions),
+        "general.jsonl": ([arguments.mmlu, arguments.mmlu_dev], read_general),
+        "instructions.jsonl": ([arguments.alpaca], read_instructions),
     }
     files = {"concepts.jsonl": concepts, "neutral.jsonl": neutral}
     for name, (given, read) in shared.items():
@@ -252,6 +262,8 @@ def main():
     parser.add_argument("out", type=pathlib.Path, metavar="OUT")
     parser.add_argument("--mmlu", type=pathlib.Path, metavar="FILE",
                         help="MMLU's test split (cais/mmlu, all) as .json, .jsonl, .csv or .parquet; else the starter's questions")
+    parser.add_argument("--mmlu-dev", type=pathlib.Path, metavar="FILE",
+                        help="MMLU's dev split in the same layout: five examples a subject, for corpus.shots; with --mmlu")
     parser.add_argument("--alpaca", type=pathlib.Path, metavar="FILE",
                         help="alpaca_eval.json; else the starter's instructions")
     parser.add_argument("--starter", type=pathlib.Path, metavar="DIR", default=starter, help="default: %(default)s")

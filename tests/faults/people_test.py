@@ -116,16 +116,16 @@ def diff(a, b, *more):
     return json.loads(done.stdout)
 
 
-def own_accuracy(run, concept):
-    """Of each own test question put as a choice: 1, right; 0, wrong. As the joint model answers."""
+def own_accuracy(run, concept, edits="joint"):
+    """Of each own test question put as a choice: 1, right; 0, wrong. As the joint model answers, or each edit alone."""
     corpus, said = contents(run / "corpus.h5"), contents(run / "evaluation.h5")
     first, end = corpus["probe_offsets"][concept:concept + 2]
     answers = []
     for probe in range(first, end):
         if corpus["probes/kind"][probe] or corpus["probes/subset"][probe] or not corpus["probes/split"][probe]:
             continue
-        offsets = said["joint/measurements/values/offsets"]
-        options = said["joint/measurements/values/values"][offsets[probe]:offsets[probe + 1]]
+        offsets = said[f"{edits}/measurements/values/offsets"]
+        options = said[f"{edits}/measurements/values/values"][offsets[probe]:offsets[probe + 1]]
         answers.append(float(options.argmax() == corpus["probes/correct"][probe]))
     return np.array(answers)
 
@@ -212,6 +212,69 @@ def test_diff_pairs_what_came_back(reference, stronger):
     overall = told["overall"]["figures"]["relearned"]
     assert overall["paired"] and overall["n"] == len(found)
     assert overall["difference"][0] == pytest.approx(np.mean([figure["difference"][0] for _, figure in found]))
+
+
+def stored_alone(run, figure):
+    """The figure of each concept's edit alone, as the run made it."""
+    said = contents(run / "evaluation.h5")
+    return said["alone/scores"][:, [name.decode() for name in said["figures"]].index(figure)]
+
+
+def test_diff_of_each_edit_alone(reference, stronger, names):
+    told = diff(reference, stronger, "--alone")
+    assert (told["edits"], diff(reference, stronger)["edits"]) == ("alone", "joint")
+    differences = []
+    for c, item in enumerate(told["concepts"]):
+        figures = item["figures"]
+        a, b = (own_accuracy(run, c, "alone") for run in (reference, stronger))
+        differences.append((b - a).mean())
+        assert figures["own_accuracy"]["paired"] and figures["own_accuracy"]["n"] == len(a)
+        assert figures["own_accuracy"]["difference"][0] == pytest.approx((b - a).mean())
+        # Made of stored answers, it is what the run made of them.
+        for name in ("efficacy", "similar_left", "own_open_accuracy"):
+            if "difference" in figures.get(name, {}):
+                assert figures[name]["paired"] and figures[name]["difference"][0] == pytest.approx(
+                    stored_alone(stronger, name)[c] - stored_alone(reference, name)[c])
+        for name in ("general_margin", "coherence", "specificity"):
+            assert not figures.get(name, {}).get("paired", False)
+        assert "relearned" not in figures
+    edited = [c for c, item in enumerate(told["concepts"]) if item["status"] == ["ok", "ok"]]
+    assert told["overall"]["concepts"] == len(edited) > 0
+    overall = told["overall"]["figures"]
+    each = np.array(differences)[edited]
+    assert overall["own_accuracy"]["difference"][0] == pytest.approx(each.mean())
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(each))))
+    assert overall["own_accuracy"]["p"] == pytest.approx((abs(signs @ each) >= abs(each.sum()) - 1e-12).mean())
+    # General questions: concepts are drawn, and they are not; three concepts are too few to say more.
+    each = (stored_alone(stronger, "general_margin") - stored_alone(reference, "general_margin"))[edited]
+    value, low, high = overall["general_margin"]["difference"]
+    assert value == pytest.approx(each.mean())
+    assert each.min() - 1e-9 <= low <= value + 1e-9 and value - 1e-9 <= high <= each.max() + 1e-9
+    assert overall["general_margin"]["p"] is None and not overall["general_margin"]["moved"]
+    not_resampled = told["overall"]["not_resampled"]
+    assert {"general_margin", "specificity"} <= set(not_resampled) and "own_accuracy" not in not_resampled
+    assert diff(reference, stronger)["overall"]["not_resampled"] == []
+    text = call([QUENCH, "diff", reference, stronger, "--alone"]).stdout
+    for part in ("each concept's edit alone, test questions", "concepts are resampled, they are not", *names):
+        assert part in text
+    assert "relearned" not in text and "general questions and instructions is not stored" not in \
+        call([QUENCH, "diff", reference, stronger]).stdout
+    same = diff(reference, reference, "--alone")
+    assert same["moved"] == 0 and all(figure["difference"] == [0, 0, 0] for figure in same["overall"]["figures"].values())
+
+
+def test_diff_alone_needs_edits_evaluated_alone(reference, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for file in ("corpus.h5", "baseline.h5", "edits.h5", "evaluation.h5"):
+        shutil.copy(reference / file, run)
+    manifest = json.loads((reference / "manifest.json").read_text())
+    manifest["configuration"]["evaluation.alone"] = "false"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    done = call([QUENCH, "diff", reference, run, "--alone"])
+    assert done.returncode == USAGE and f"{run}: no edit was evaluated alone" in done.stderr
+    assert "--set evaluation.alone=true" in done.stderr and f"{reference}: " not in done.stderr
+    assert call([QUENCH, "diff", reference, run]).returncode == DONE
 
 
 def test_diff_of_a_run_with_itself(reference, names):

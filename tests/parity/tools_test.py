@@ -310,6 +310,27 @@ def test_import_with_mmlu_and_alpaca(source, suffix):
         {"instruction": "do that", "split": "train"}, {"instruction": "do this", "split": "test"}]
 
 
+def test_import_with_examples(source):
+    def row(text, **more):
+        return {"question": text, "choices": ["1", "2", "3", "4"], "answer": 1, **more}
+
+    mmlu, dev = source.parent / "mmlu.json", source.parent / "dev.jsonl"
+    mmlu.write_text(json.dumps([row("m0?", subject=" anatomy\n"), row("m1?"), row("m2?", subject="virology")]))
+    dev.write_text("".join(json.dumps(record) + "\n" for record in [
+        row("d0?", subject="virology"), row("m0?", subject="anatomy"), row("d1? ", subject="anatomy ")]))
+    said = run_import(source, "--mmlu", mmlu, "--mmlu-dev", dev)
+    assert f"5 records from {mmlu} and {dev}" in said and "general.jsonl: left out 1 repeated" in said
+    general = read_lines(source.parent / "out" / "general.jsonl")
+    # An example that is asked as well would give its answer away.
+    assert [(q["question"], q.get("subject"), q["split"]) for q in general] == [
+        ("m2?", "virology", "train"), ("m0?", "anatomy", "test"), ("m1?", None, "test"),
+        ("d0?", "virology", "dev"), ("d1?", "anatomy", "dev")]
+    concepts_of(source.parent / "out")  # nothing is wrong with it
+    dev.write_text(json.dumps({**row("d0?"), "answer": "E"}))
+    assert f"{dev}: row 0: answer 'E'" in run_import(source, "--force", "--mmlu", mmlu, "--mmlu-dev", dev, fails=True)
+    assert "--mmlu-dev needs --mmlu" in run_import(source, "--force", "--mmlu-dev", dev, fails=True)
+
+
 def test_import_refuses(source):
     run_import(source)
     assert "--force" in run_import(source, fails=True)

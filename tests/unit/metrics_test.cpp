@@ -381,6 +381,25 @@ TEST(Bootstrap, IntervalsOverItems) {
   EXPECT_NEAR(width(many), 0.078, 0.02);
 }
 
+// So that edits alone, whose answers to general questions are not stored, can be compared.
+TEST(Bootstrap, OwnAndSimilarFiguresNeedNoGeneralItems) {
+  Answers own, whole;
+  for (auto* answers : {&own, &whole}) {
+    for (int i = 0; i < 10; ++i) {
+      answers->add_choice(Subset::own, 1, 0.1f * static_cast<float>(i));
+      answers->add_choice(Subset::similar, 1, 1 - 0.05f * static_cast<float>(i));
+    }
+  }
+  whole.add_choice(Subset::general, 1, 0.5f);
+  const auto a = summary(own, Objective::margin, 100), b = summary(whole, Objective::margin, 100);
+  for (const char* name : {"own_left", "similar_left", "efficacy", "own_margin", "own_accuracy"}) {
+    EXPECT_EQ(a[name].value, b[name].value) << name;
+    EXPECT_EQ(a[name].interval.low, b[name].interval.low) << name;
+    EXPECT_EQ(a[name].interval.high, b[name].interval.high) << name;
+  }
+  EXPECT_NE(a["specificity"].value, b["specificity"].value);  // it is not of these alone
+}
+
 TEST(Bootstrap, KeyedByPurpose) {
   const auto answers = scattered(30);
   const auto interval_of = [&](const std::string& purpose) {
