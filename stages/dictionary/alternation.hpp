@@ -31,9 +31,10 @@ class Alternation {
  public:
   virtual ~Alternation() = default;
 
-  // Collective. From G_0, or from the G of a checkpoint.
+  // Collective. From G_0, or from a checkpoint: this rank's rows of its G, and of the state what
+  // all ranks have.
   virtual void start(const InitialRows& initial) = 0;
-  virtual void resume(const FitState& state) = 0;
+  virtual void resume(const FitState& state, SparseColumns coefficients) = 0;
   // Collective. One iteration; returns ||A - F G^T||^2. What any rank asks for, all ranks then see
   // in stop_requested() and save_requested().
   virtual double iterate(bool stop, bool save) = 0;

@@ -10,7 +10,6 @@
 #include "stages/dictionary/alternation.hpp"
 #include "stages/dictionary/device_sums.hpp"
 #include "stages/dictionary/device_winners.hpp"
-#include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/laps.hpp"
 #include "stages/dictionary/panels.hpp"
 
@@ -82,7 +81,7 @@ class DeviceAlternation final : public Alternation {
                     cluster::Communicator& group);
 
   void start(const InitialRows& initial) override;
-  void resume(const FitState& state) override;
+  void resume(const FitState& state, SparseColumns coefficients) override;
   double iterate(bool stop, bool save) override;
   Solution solution() const override {
     return {[features = features_] { return features.cpu(); },
@@ -160,10 +159,9 @@ void DeviceAlternation::start(const InitialRows& initial) {
   laps.lap(seconds_.start);
 }
 
-void DeviceAlternation::resume(const FitState& state) {
+void DeviceAlternation::resume(const FitState& state, SparseColumns coefficients) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
-  const auto own = shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count());
-  entries_ = on_device(own, std::min(kept_, shard_.rows.count()), place_.device);
+  entries_ = on_device(coefficients, std::min(kept_, shard_.rows.count()), place_.device);
   Sums sums(rank_, rows_.size(1), place_.device);
   add_product(entries_, sums);
   add_gram(entries_, sums);

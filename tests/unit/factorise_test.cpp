@@ -94,7 +94,7 @@ TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
     const auto columns = make_columns(rows, 20);
     const auto expected = fit_of(columns, 20, options);
     cluster::run_on_threads(ranks, [&](cluster::Communicator& group) {
-      expect_same_fit(fit_in_form(group, columns, 20, options, form), expected);
+      expect_same_fit(fit_in_form(group, columns, 20, options, form), expected, group.rank());
     });
   }
 }
@@ -196,18 +196,24 @@ TEST_P(OnProcessorOrDevice, GoesOnFromASavedState) {
   const auto whole = fit_of(columns, 24, options);
   ASSERT_GT(whole.objective.size(), 25U);
   FitState saved;
-  std::int64_t iterations = 0;
-  FitHooks hooks;
-  hooks.stop = [&] { return ++iterations == 15; };
-  hooks.save = [&](const FitState& state) { saved = state; };
-  EXPECT_THROW(
-      fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), hooks),
-      Stopped);
+  cluster::run_on_threads(2, [&](cluster::Communicator& group) {
+    std::int64_t iterations = 0;
+    FitHooks hooks;
+    hooks.stop = [&] { return ++iterations == 15; };
+    hooks.save = [&](const FitState& state) {
+      if (group.rank() == 0)
+        saved = state;
+      else
+        EXPECT_TRUE(state.rows.empty() && state.best_rows.empty() && state.best_features.empty());
+    };
+    EXPECT_THROW(fit_in_form(group, columns, 24, options, GetParam(), hooks), Stopped);
+  });
   ASSERT_EQ(saved.objective.size(), 15U);
   cluster::run_on_threads(3, [&](cluster::Communicator& group) {
     FitHooks resumed;
-    resumed.resume = &saved;
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole);
+    resumed.resume = [&] { return saved; };
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole,
+                    group.rank());
   });
 }
 
