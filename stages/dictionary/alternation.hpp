@@ -40,9 +40,10 @@ class Alternation {
  public:
   virtual ~Alternation() = default;
 
-  // Collective. From G_0, or from the G of a checkpoint.
+  // Collective. From G_0, or from a checkpoint: this rank's rows of its G, and of the state what
+  // all ranks have.
   virtual void start(const InitialRows& initial) = 0;
-  virtual void resume(const FitState& state) = 0;
+  virtual void resume(const FitState& state, SparseColumns coefficients) = 0;
   // Collective. The next iterations, as many as are done between two looks of the host: until
   // `rule` ends the fit, or any rank asks for something, which all ranks then see in
   // stop_requested() and save_requested(). Returns ||A - F G^T||^2 of each; of none where all that

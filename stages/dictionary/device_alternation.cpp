@@ -11,7 +11,6 @@
 #include "stages/dictionary/device_stop_rule.hpp"
 #include "stages/dictionary/device_sums.hpp"
 #include "stages/dictionary/device_winners.hpp"
-#include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/laps.hpp"
 #include "stages/dictionary/panels.hpp"
 
@@ -109,7 +108,7 @@ class DeviceAlternation final : public Alternation {
                     cluster::Communicator& group);
 
   void start(const InitialRows& initial) override;
-  void resume(const FitState& state) override;
+  void resume(const FitState& state, SparseColumns coefficients) override;
   std::vector<double> iterate(const StopRule& rule, const std::function<Request()>& ask) override;
   std::shared_ptr<const SparseColumns> coefficients() const override { return on_host(entries_); }
   Solution best() const override {
@@ -200,10 +199,9 @@ void DeviceAlternation::start(const InitialRows& initial) {
   laps.lap(seconds_.start);
 }
 
-void DeviceAlternation::resume(const FitState& state) {
+void DeviceAlternation::resume(const FitState& state, SparseColumns coefficients) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
-  const auto own = shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count());
-  const auto entries = on_device(own, most_here_, place_.device);
+  const auto entries = on_device(coefficients, most_here_, place_.device);
   Sums sums(rank_, rows_.size(1), place_.device);
   add_product(entries, sums);
   add_gram(entries, sums);

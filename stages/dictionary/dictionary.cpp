@@ -79,7 +79,7 @@ void add_steps(const Fit::Seconds& seconds, cluster::Timers& timers) {
   timers.add("kernel/factorise/communication", seconds.communication);
 }
 
-// Collective over the group.
+// Collective over the group; rank 0 has the whole of it.
 Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::string& purpose,
                cluster::Communicator& group) {
   std::optional<Shard> shard;
@@ -88,7 +88,6 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
   if (job.shared_gram != nullptr && !job.inputs.shared_tokens.empty())
     shard->token_gram = [&](const Rows& rows) { return job.shared_gram->of(rows, tokens); };
   const auto initial = initial_rows(*shard, tokens, job.options, purpose, job.initial_file, group);
-  const auto state = resumed_state(stage_name, job.checkpoint, load_state, group);
   FitHooks hooks;
   hooks.stop = [&] { return job.context.stop.requested(); };
   hooks.save = [&](const FitState& now) {
@@ -96,7 +95,10 @@ Fit fit_tokens(const Job& job, std::vector<std::int32_t> tokens, const std::stri
       if (group.rank() == 0) save_state(job.checkpoint, now);
     });
   };
-  hooks.resume = state ? &*state : nullptr;
+  hooks.resume = [&] {
+    return resumed_state(stage_name, job.checkpoint, load_state,
+                         *cluster::make_self_communicator());
+  };
   hooks.progress = job.progress;
   try {
     auto fit = factorise(*shard, initial, job.options, group, hooks);
@@ -228,7 +230,8 @@ Block factorise_concepts(const Inputs& inputs, const Options& options,
       [&](std::int64_t c, cluster::Communicator& group) {
         if (const auto fit = batch.take(c)) return pack(*fit);
         const auto timer = context.timers.scope("kernel/factorise");
-        return pack(fit_tokens(job_of(c), inputs.tokens(c), inputs.concept_hash(c), group));
+        const auto fit = fit_tokens(job_of(c), inputs.tokens(c), inputs.concept_hash(c), group);
+        return group.rank() == 0 ? pack(fit) : std::string{};  // the leader's is journalled
       },
       bundles);
   if (inputs.concepts > 0 && results.failures() == inputs.concepts)

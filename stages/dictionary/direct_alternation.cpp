@@ -5,7 +5,6 @@
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
 #include "stages/dictionary/alternation.hpp"
-#include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/laps.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/projection.hpp"
@@ -22,7 +21,7 @@ class DirectAlternation final : public Alternation {
                     cluster::Communicator& group);
 
   void start(const InitialRows& initial) override;
-  void resume(const FitState& state) override;
+  void resume(const FitState& state, SparseColumns coefficients) override;
   std::vector<double> iterate(const StopRule& rule, const std::function<Request()>& ask) override;
   std::shared_ptr<const SparseColumns> coefficients() const override { return coefficients_; }
   Solution best() const override {
@@ -87,9 +86,9 @@ void DirectAlternation::start(const InitialRows& initial) {
   sum_over_ranks(product);
 }
 
-void DirectAlternation::resume(const FitState& state) {
+void DirectAlternation::resume(const FitState& state, SparseColumns coefficients) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
-  take(shard_of(state.rows, state.values, rank_, shard_.first, shard_.rows.count()), {});
+  take(std::move(coefficients), {});
 }
 
 // Collective.

@@ -44,11 +44,12 @@ class Run {
         alternation_(make_alternation()),
         stop_(options) {}
 
-  void begin(const InitialRows& initial);
+  void begin(const InitialRows& initial);  // collective
   Fit finish();
 
  private:
   std::unique_ptr<Alternation> make_alternation() const;
+  void resume(FitState state);
   void step();
   Request request() const;
   void save();
@@ -78,17 +79,40 @@ std::unique_ptr<Alternation> Run::make_alternation() const {
 }
 
 void Run::begin(const InitialRows& initial) {
-  if (hooks_.resume == nullptr) {
+  std::optional<FitState> state;
+  cluster::agree(group_, [&] {
+    if (group_.rank() == 0 && hooks_.resume) state = hooks_.resume();
+  });
+  if (cluster::broadcast_value(group_, 0, std::int64_t{state ? 1 : 0}) == 0)
     alternation_->start(initial);
-    return;
-  }
-  const auto& state = *hooks_.resume;
-  alternation_->resume(state);
+  else
+    resume(state ? std::move(*state) : FitState{});
+}
+
+// Collective. Rank 0's numbers become everybody's.
+template <typename T>
+void broadcast(cluster::Communicator& group, std::vector<T>& numbers) {
+  numbers.resize(cluster::broadcast_value(group, 0, std::ssize(numbers)));
+  cluster::broadcast_from(group, 0, std::span(numbers));
+}
+
+// Collective. Rank 0 has the state; everybody gets its shard of G.
+void Run::resume(FitState state) {
+  broadcast(group_, state.objective);
+  broadcast(group_, state.best_features);
+  state.ridge = cluster::broadcast_value(group_, 0, state.ridge);
+  state.ridge_raises = cluster::broadcast_value(group_, 0, state.ridge_raises);
+  const cluster::Range own{shard_.first, shard_.first + shard_.rows.count()};
+  const auto shard_of = [&](const std::vector<std::int32_t>& rows,
+                            const std::vector<float>& values) {
+    return scatter(rows, values, options_.rank, own, group_);
+  };
+  alternation_->resume(state, shard_of(state.rows, state.values));
   for (const double objective : state.objective) stop_.improves(objective);
   fit_.objective = state.objective;
   fit_.stop_reason = stop_.reason();
-  const auto coefficients = std::make_shared<const SparseColumns>(shard_of(
-      state.best_rows, state.best_values, options_.rank, shard_.first, shard_.rows.count()));
+  const auto coefficients =
+      std::make_shared<const SparseColumns>(shard_of(state.best_rows, state.best_values));
   best_.coefficients = [coefficients] { return coefficients; };
   const auto features = at::tensor(at::ArrayRef<float>(state.best_features), at::kFloat)
                             .view({options_.rank, shard_.rows.width()});
@@ -141,7 +165,7 @@ std::vector<float> as_floats(const at::Tensor& tensor) {
   return {copy.const_data_ptr<float>(), copy.const_data_ptr<float>() + copy.numel()};
 }
 
-// Collective.
+// Collective. Whole on rank 0.
 FitState Run::state() {
   FitState out;
   out.objective = fit_.objective;
@@ -150,7 +174,7 @@ FitState Run::state() {
   out.best_iteration = stop_.best_iteration();
   std::tie(out.rows, out.values) = gather(*alternation_->coefficients(), shard_.first, group_);
   std::tie(out.best_rows, out.best_values) = gather(*best_.coefficients(), shard_.first, group_);
-  out.best_features = as_floats(best_.features());
+  if (group_.rank() == 0) out.best_features = as_floats(best_.features());
   return out;
 }
 

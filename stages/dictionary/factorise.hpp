@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,8 +38,8 @@ struct Shard {
   const DevicePlace* device = nullptr;  // where iterations are done; null: on this processor
 };
 
-// A factorisation between two iterations; what a checkpoint holds. G and F are the same on all
-// ranks, whatever their number.
+// A factorisation between two iterations; what a checkpoint holds. G and F are whole, the same
+// whatever the number of ranks, and only rank 0 of the group has them: on others they are empty.
 struct FitState {
   std::vector<double> objective;  // ||A - F G^T||^2 by iteration
   double ridge = 0;
@@ -50,9 +51,9 @@ struct FitState {
   std::vector<float> best_features;  // F^T of the best one, [K, d]
 };
 
-// How one factorisation ended.
+// How one factorisation ended, on every rank of the group; but G, of all rows, only rank 0 has.
 struct Fit {
-  Factors factors;                // of all rows; tokens are the caller's to fill in
+  Factors factors;                // tokens are the caller's to fill in
   std::vector<double> objective;  // ||A - F G^T||^2 by iteration
   double ridge = 0;               // lambda of the last system solved
   std::int64_t best_iteration = 0;
@@ -76,7 +77,8 @@ struct Fit {
 struct FitHooks {
   std::function<bool()> stop;                 // asked on every rank, each iteration
   std::function<void(const FitState&)> save;  // called on every rank of the group together
-  const FitState* resume = nullptr;           // go on from here
+  // Asked once, on rank 0 of the group: what to go on from; nothing: begin with G_0.
+  std::function<std::optional<FitState>()> resume;
   std::function<void(std::int64_t iteration, double objective)> progress;
 };
 

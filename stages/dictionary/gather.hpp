@@ -6,17 +6,25 @@
 #include <vector>
 
 #include "cluster/communicator.hpp"
+#include "cluster/partition.hpp"
 #include "stages/dictionary/sparse_columns.hpp"
 
 namespace quench::dictionary {
 
-// Collective. G of all ranks by column: [K, m] global rows, ascending a column, and values.
-std::pair<std::vector<std::int32_t>, std::vector<float>> gather(const SparseColumns& local,
-                                                                std::int64_t first_row,
-                                                                cluster::Communicator& group);
+// G of all ranks by column: [K, m] global rows, ascending a column, and values.
+using WholeColumns = std::pair<std::vector<std::int32_t>, std::vector<float>>;
 
-// The other way: this rank's rows [first, first + count) of such a G. Local.
-SparseColumns shard_of(std::span<const std::int32_t> rows, std::span<const float> values,
-                       std::int64_t columns, std::int64_t first, std::int64_t count);
+// Columns that ranks exchange at a time: beside its shard a rank holds so many of them whole, not
+// all K.
+constexpr std::int64_t columns_at_a_time = 64;
+
+// Collective. G of all ranks, on rank 0; empty on the others.
+WholeColumns gather(const SparseColumns& local, std::int64_t first_row,
+                    cluster::Communicator& group);
+
+// Collective. The other way: of a G of so many columns that rank 0 has (what others give is not
+// looked at), each rank gets its rows `own`.
+SparseColumns scatter(std::span<const std::int32_t> rows, std::span<const float> values,
+                      std::int64_t columns, cluster::Range own, cluster::Communicator& group);
 
 }  // namespace quench::dictionary

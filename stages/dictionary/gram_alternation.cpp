@@ -8,7 +8,6 @@
 
 #include "cluster/error.hpp"
 #include "stages/dictionary/alternation.hpp"
-#include "stages/dictionary/gather.hpp"
 #include "stages/dictionary/laps.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/threshold.hpp"
@@ -40,7 +39,7 @@ class GramAlternation final : public Alternation {
   GramAlternation(const Shard& shard, const Options& options);
 
   void start(const InitialRows& initial) override;
-  void resume(const FitState& state) override;
+  void resume(const FitState& state, SparseColumns coefficients) override;
   std::vector<double> iterate(const StopRule& rule, const std::function<Request()>& ask) override;
   std::shared_ptr<const SparseColumns> coefficients() const override { return coefficients_; }
   Solution best() const override {
@@ -141,10 +140,10 @@ void GramAlternation::multiply_rows(const at::Tensor& vectors, at::Tensor& out) 
   if (shard_.rows.scale() != 1) out.mul_(shard_.rows.scale());
 }
 
-void GramAlternation::resume(const FitState& state) {
+void GramAlternation::resume(const FitState& state, SparseColumns coefficients) {
   ridge_ = RidgeSystem(state.ridge, state.ridge_raises);
   residual_ = state.objective.back() / std::max(shard_.rows.square_norm(), 1e-300);
-  take(shard_of(state.rows, state.values, rank_, 0, count_));
+  take(std::move(coefficients));
 }
 
 at::Tensor GramAlternation::features_of(const Source& source, const at::Tensor& mix) const {

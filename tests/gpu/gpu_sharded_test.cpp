@@ -32,7 +32,7 @@ TEST_P(ShardedOnGpus, TheFitOfTheProcessor) {
   const auto columns = make_columns(GetParam(), 20);
   const auto fit = fit_in(world, columns, 20, options, {}, "test", device.place());
   EXPECT_EQ(fit.form, "device");
-  expect_same_fit(fit, fit_of(columns, 20, options));
+  expect_same_fit(fit, fit_of(columns, 20, options), world.rank());
 }
 
 TEST_P(ShardedOnGpus, GoesOnFromASavedState) {
@@ -51,9 +51,9 @@ TEST_P(ShardedOnGpus, GoesOnFromASavedState) {
   EXPECT_THROW(fit_in(world, columns, 20, options, hooks, "test", device.place()), Stopped);
   ASSERT_EQ(saved.objective.size(), 5U);
   FitHooks resumed;
-  resumed.resume = &saved;
+  resumed.resume = [&] { return saved; };
   expect_same_fit(fit_in(world, columns, 20, options, resumed, "test", device.place()),
-                  fit_of(columns, 20, options));
+                  fit_of(columns, 20, options), world.rank());
 }
 
 }  // namespace

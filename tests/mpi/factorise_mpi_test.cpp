@@ -24,21 +24,21 @@ INSTANTIATE_TEST_SUITE_P(Forms, ShardedOverMpi, ::testing::Values("bounded", "st
 TEST_P(ShardedOverMpi, TheFitOfOneRank) {
   const auto columns = make_columns(530, 20);
   expect_same_fit(fit_in_form(testing::session().world(), columns, 20, options_, GetParam()),
-                  fit_of(columns, 20, options_));
+                  fit_of(columns, 20, options_), testing::session().world().rank());
 }
 
 TEST_P(ShardedOverMpi, RanksWithoutARow) {
   options_.rank = 2;
   const auto columns = make_columns(3, 20);
   expect_same_fit(fit_in_form(testing::session().world(), columns, 20, options_, GetParam()),
-                  fit_of(columns, 20, options_));
+                  fit_of(columns, 20, options_), testing::session().world().rank());
 }
 
 TEST_P(ShardedOverMpi, SingularVectorsAsAStart) {
   options_.init = "svd";
   const auto columns = make_columns(530, 20);
   expect_same_fit(fit_in_form(testing::session().world(), columns, 20, options_, GetParam()),
-                  fit_of(columns, 20, options_));
+                  fit_of(columns, 20, options_), testing::session().world().rank());
 }
 
 TEST_P(ShardedOverMpi, GoesOnFromWhatOneRankSaved) {
@@ -50,11 +50,11 @@ TEST_P(ShardedOverMpi, GoesOnFromWhatOneRankSaved) {
   hooks.save = [&](const FitState& state) { saved = state; };
   EXPECT_THROW(fit_in(*cluster::make_self_communicator(), columns, 20, options_, hooks), Stopped);
   FitHooks resumed;
-  resumed.resume = &saved;
+  resumed.resume = [&] { return saved; };
   const auto fit =
       fit_in_form(testing::session().world(), columns, 20, options_, GetParam(), resumed);
   EXPECT_EQ(saved.objective.size(), 5U);
-  expect_same_fit(fit, fit_of(columns, 20, options_));
+  expect_same_fit(fit, fit_of(columns, 20, options_), testing::session().world().rank());
 }
 
 }  // namespace

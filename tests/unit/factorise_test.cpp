@@ -95,7 +95,7 @@ TEST_P(Sharded, SameFitOnAnyNumberOfRanks) {
     const auto columns = make_columns(rows, 20);
     const auto expected = fit_of(columns, 20, options);
     cluster::run_on_threads(ranks, [&](cluster::Communicator& group) {
-      expect_same_fit(fit_in_form(group, columns, 20, options, form), expected);
+      expect_same_fit(fit_in_form(group, columns, 20, options, form), expected, group.rank());
     });
   }
 }
@@ -197,18 +197,24 @@ TEST_P(OnProcessorOrDevice, GoesOnFromASavedState) {
   const auto whole = fit_of(columns, 24, options);
   ASSERT_GT(whole.objective.size(), 25U);
   FitState saved;
-  std::int64_t iterations = 0;
-  FitHooks hooks;
-  hooks.stop = [&] { return ++iterations == 15; };
-  hooks.save = [&](const FitState& state) { saved = state; };
-  EXPECT_THROW(
-      fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), hooks),
-      Stopped);
+  cluster::run_on_threads(2, [&](cluster::Communicator& group) {
+    std::int64_t iterations = 0;
+    FitHooks hooks;
+    hooks.stop = [&] { return ++iterations == 15; };
+    hooks.save = [&](const FitState& state) {
+      if (group.rank() == 0)
+        saved = state;
+      else
+        EXPECT_TRUE(state.rows.empty() && state.best_rows.empty() && state.best_features.empty());
+    };
+    EXPECT_THROW(fit_in_form(group, columns, 24, options, GetParam(), hooks), Stopped);
+  });
   ASSERT_EQ(saved.objective.size(), 15U);
   cluster::run_on_threads(3, [&](cluster::Communicator& group) {
     FitHooks resumed;
-    resumed.resume = &saved;
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole);
+    resumed.resume = [&] { return saved; };
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole,
+                    group.rank());
   });
 }
 
@@ -233,8 +239,9 @@ TEST_P(OnProcessorOrDevice, GoesOnFromAPeriodicCheckpoint) {
   options.checkpoint = 1e9;
   cluster::run_on_threads(3, [&](cluster::Communicator& group) {
     FitHooks resumed;
-    resumed.resume = &saved;
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole);
+    resumed.resume = [&] { return saved; };
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole,
+                    group.rank());
   });
 }
 
@@ -272,7 +279,7 @@ TEST_P(OnProcessorOrDevice, AStopIsOfTheIterationItWasAskedForIn) {
     EXPECT_THROW(cluster::run_on_threads(3, stop_at), Stopped);
     ASSERT_EQ(saved.objective.size(), at);
     FitHooks resumed;
-    resumed.resume = &saved;
+    resumed.resume = [&] { return saved; };
     expect_same_fit(
         fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), resumed),
         whole);
@@ -289,10 +296,11 @@ TEST_P(OnProcessorOrDevice, SavingAfterEveryIterationChangesNothing) {
   cluster::run_on_threads(2, [&](cluster::Communicator& group) {
     FitHooks hooks;
     hooks.save = [&](const FitState& state) {
-      EXPECT_EQ(std::ssize(state.rows), 10 * 4);
+      EXPECT_EQ(std::ssize(state.rows), group.rank() == 0 ? 10 * 4 : 0);
       if (group.rank() == 0) saved.push_back(state.objective.size());
     };
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), hooks), whole);
+    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), hooks), whole,
+                    group.rank());
   });
   std::vector<std::size_t> all(whole.objective.size() - 1);
   std::iota(all.begin(), all.end(), 1);
@@ -454,7 +462,7 @@ TEST_P(OnProcessorOrDevice, RaisesTheRidgeOfASingularSystem) {
                Stopped);
   EXPECT_EQ(saved.objective.size(), 1U);
   FitHooks resumed;
-  resumed.resume = &saved;
+  resumed.resume = [&] { return saved; };
   const auto gone_on = fit_in_form(*cluster::make_self_communicator(), make_columns(3, 12), 12,
                                    options, GetParam(), resumed);
   EXPECT_EQ(gone_on.objective.size(), fit.objective.size());

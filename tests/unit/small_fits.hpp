@@ -88,9 +88,17 @@ inline at::Tensor dense_features(const Factors& factors) {
       .to(at::kDouble);
 }
 
-// A sum over ranks rounds otherwise than one of a single rank.
-inline void expect_same_fit(const Fit& actual, const Fit& expected) {
-  EXPECT_EQ(actual.factors.rows, expected.factors.rows);
+// What a rank of a group got (G: rank 0 alone) against a fit of one rank. A sum over ranks rounds
+// otherwise than one of a single rank.
+inline void expect_same_fit(const Fit& actual, const Fit& expected, int rank = 0) {
+  if (rank == 0) {
+    ASSERT_EQ(actual.factors.rows, expected.factors.rows);
+    EXPECT_TRUE(at::allclose(dense_coefficients(actual.factors),
+                             dense_coefficients(expected.factors), 1e-4, 1e-4));
+  } else {
+    EXPECT_TRUE(actual.factors.rows.empty());
+    EXPECT_TRUE(actual.factors.coefficients.empty());
+  }
   // Where nothing moves any more, rounding says which iteration is the best one.
   EXPECT_NEAR(actual.objective.at(actual.best_iteration),
               expected.objective.at(expected.best_iteration), 1e-6 * expected.objective[0]);
