@@ -64,7 +64,7 @@ class Concepts {
   // One of them on the host.
   Fit go_on_alone(std::int64_t job, const FitState& state) const {
     FitHooks hooks;
-    hooks.resume = &state;
+    hooks.resume = [&] { return state; };
     return factorise(*std::next(shards_.begin(), job), {}, options_,
                      *cluster::make_self_communicator(), hooks);
   }
