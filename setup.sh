@@ -14,7 +14,7 @@ system_packages=(
   'ninja-build|build'
   'ccache|faster rebuilds'
   'pkgconf|build: finds PCRE2'
-  'clang-format-14|format check of ./test.sh'
+  'clang-format-14|format check of every build'
   'clang-tidy-14|static analysis of ./test.sh --full'
   'clang-14|what clang-tidy reads with: a build of ./test.sh --full'
   'libopenmpi-dev|MPI'

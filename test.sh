@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests. Needs ./setup.sh before; fetches what only tests need.
 #
-#   ./test.sh          builds build/release, checks the format, runs every test
+#   ./test.sh          builds build/release (which checks the format), runs every test
 #   ./test.sh --full   adds tests that repeat and that take long (label soak), the tests of units and communicators under
 #                      sanitizers, and clang-tidy: two hours on two cores
 set -euo pipefail
@@ -25,15 +25,6 @@ test_packages=(
   'munge|tests under Slurm'
 )
 
-check_format() {
-  local files
-  mapfile -t files < <(sources)
-  say "checking the format of ${#files[@]} files"
-  clang-format-14 --dry-run --Werror "${files[@]}" || fail "run clang-format-14 -i on the files above"
-}
-
-sources() { find cluster model stages pipeline tests bench -name '*.cpp' -o -name '*.hpp' -o -name '*.cu'; }
-
 run_tests() {
   local dir=$1
   shift
@@ -55,7 +46,6 @@ make_venv "$deps/python" "comparison with transformers, 2.5 GB to fetch" "torch=
   tokenizers safetensors h5py numpy gguf pytest
 tools/fetch_models.sh smollm2 gemma3
 
-check_format
 build release
 if [ "$full" = yes ]; then
   tidy
