@@ -16,7 +16,7 @@ void check_room(MPI_Comm comm, std::int64_t bytes) {
   check_mpi(MPI_Comm_size(comm, &ranks), "MPI_Comm_size");
   auto folder = shared_folder();
   check_mpi(MPI_Bcast(&folder.room, 1, MPI_INT64_T, 0, comm), "MPI_Bcast");
-  if (ranks > 1) check_shared_room(folder, bytes + line);  // one rank has memory of its own
+  if (ranks > 1) check_shared_room(folder, bytes);  // one rank has memory of its own
 }
 
 // Rank 0 owns the whole region, the others map it.

@@ -145,9 +145,12 @@ std::int64_t long_row_bytes(const ModelConfig& config, std::int64_t tokens) {
 }
 
 std::int64_t MemoryEstimate::total(int ranks_on_node) const {
-  const double rank = static_cast<double>(std::max({activations, training, factorisation})) +
-                      static_cast<double>(process_bytes);
-  return to_bytes(static_cast<double>(weights) + ranks_on_node * rank);
+  const auto of_ranks = [&](std::int64_t bytes) {
+    return ranks_on_node * static_cast<double>(bytes);
+  };
+  const double stage = std::max(of_ranks(std::max(activations, training)),
+                                of_ranks(factorisation) + static_cast<double>(gathered));
+  return to_bytes(static_cast<double>(weights) + of_ranks(process_bytes) + stage);
 }
 
 // With P parameters, L layers, V tokens in the vocabulary, T tokens of a batch, S of a training
@@ -192,6 +195,8 @@ void check_memory(const MemoryEstimate& estimate, int ranks_on_node, std::int64_
   if (estimate.factorisation > 0)
     text += ", " + format_bytes(estimate.factorisation) + " (dictionary)";
   if (estimate.training > 0) text += ", " + format_bytes(estimate.training) + " (attacks)";
+  if (estimate.gathered > 0)
+    text += "; " + format_bytes(estimate.gathered) + " more on one of them (the joint dictionary)";
   text += ". Give it fewer ranks a node";
   if (estimate.factorisation > 0) text += ", a smaller batch_tokens";  // of a run's configuration
   if (estimate.training > 0) text += ", no attacks";

@@ -15,8 +15,9 @@ struct MemoryEstimate {
   std::int64_t training = 0;       // of one rank: trained copy, gradients, optimizer moments, kept
                                    // activations; 0 without attacks
   std::int64_t factorisation = 0;  // of one rank
+  std::int64_t gathered = 0;       // of the one rank that holds all of a joint dictionary's G
   // The weights once, and for each rank the largest of its needs (stages follow one another) beside
-  // what the program itself takes.
+  // what the program itself takes; one of them has gathered.
   std::int64_t total(int ranks_on_node) const;
 };
 

@@ -26,7 +26,8 @@ json to_json(const std::vector<corpus::ConceptEntry>& entries) {
   json list = json::array();
   for (const auto& entry : entries) {
     list.push_back({entry.name, entry.hash, entry.aliases, entry.offset, entry.bytes,
-                    entry.sentences, entry.questions, entry.paragraphs, entry.sensitive});
+                    entry.sentences, entry.questions, entry.paragraphs, entry.sentence_bytes,
+                    entry.sensitive});
   }
   return list;
 }
@@ -35,7 +36,7 @@ std::vector<corpus::ConceptEntry> entries_from(const json& list) {
   std::vector<corpus::ConceptEntry> entries;
   for (const auto& item : list) {
     entries.push_back(
-        {item[0], item[1], item[2], item[3], item[4], item[5], item[6], item[7], item[8]});
+        {item[0], item[1], item[2], item[3], item[4], item[5], item[6], item[7], item[8], item[9]});
   }
   return entries;
 }
@@ -148,13 +149,28 @@ void check_node(const cluster::Session& session, const model::MemoryEstimate& es
   if (ranks > 1) cluster::check_shared_room(cluster::shared_folder(), estimate.weights);
 }
 
+// Collective. Rank 0 reads.
+TokenCounts count_tokens_of(cluster::Communicator& world, const Configuration& configuration,
+                            const RunInputs& inputs) {
+  TokenCounts counts;
+  cluster::agree(world, [&] {
+    if (world.rank() == 0)
+      counts = count_tokens(configuration.run.catalog, inputs.model.tokenizer, inputs.concepts,
+                            inputs.shared);
+  });
+  world.broadcast({&counts, sizeof counts}, 0);
+  return counts;
+}
+
 // Collective.
 void check_memory(cluster::Session& session, const Configuration& configuration,
                   const RunInputs& inputs) {
+  const auto tokens = count_tokens_of(session.world(), configuration, inputs);
   cluster::agree(session.world(), [&] {
     const auto* judge = inputs.judge ? &inputs.judge->config : nullptr;
-    const auto estimate = memory_needs(configuration, inputs.model.config, judge,
-                                       session.world().size(), inputs.concepts, inputs.shared);
+    const auto estimate =
+        memory_needs(configuration, inputs.model.config, judge, session.world().size(),
+                     inputs.concepts, inputs.shared, tokens);
     check_node(session, estimate);
   });
 }

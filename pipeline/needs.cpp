@@ -10,10 +10,34 @@ namespace quench::pipeline {
 
 namespace {
 
-// Rough sizes of texts: bytes a token, and tokens of a concept's sentence.
-constexpr double token_bytes = 4, sentence_tokens = 35;
-// Tokens of a concept's and the neutral sentences: a few thousand.
-constexpr std::int64_t dictionary_rows = 8192;
+constexpr double token_bytes = 4;  // of a token's text, roughly
+
+bool is_joint(const Configuration& configuration) {
+  return configuration.dictionary.scope != "concept";
+}
+
+// Of stage dictionary, whose largest fit is of `rows` tokens. Fits of concepts have at least the
+// neutral tokens, and one of few may take more than one of many: where it holds C, beside that of
+// the neutral tokens, which the fits of a rank share.
+void add_dictionary(const Configuration& configuration, const model::ModelConfig& model,
+                    std::int64_t rows, std::int64_t neutral, int ranks,
+                    model::MemoryEstimate& estimate) {
+  constexpr std::int64_t steps = 64;
+  const bool joint = is_joint(configuration);
+  const auto least = joint ? rows : std::min(neutral, rows);
+  double most = 0;
+  for (std::int64_t i = 0; i <= steps; ++i) {
+    const auto shape = fit_shape(configuration, model, least + i * (rows - least) / steps, ranks);
+    const auto form = dictionary::choose_form(shape, dictionary::form_of(configuration.dictionary));
+    const auto cost = dictionary::predict(shape, form);
+    const double shared = joint || form != dictionary::Form::gram
+                              ? 0
+                              : 4 * static_cast<double>(neutral) * static_cast<double>(neutral);
+    most = std::max(most, cost.resident_bytes + shared + (joint ? 0 : cost.gathered_bytes));
+    if (joint) estimate.gathered = static_cast<std::int64_t>(cost.gathered_bytes);
+  }
+  estimate.factorisation = static_cast<std::int64_t>(most);
+}
 
 }  // namespace
 
@@ -32,7 +56,7 @@ ActivationNeeds activation_needs(const Configuration& configuration,
                               static_cast<double>(model.width), static_cast<double>(options.rank),
                               options.density};
   for (const auto& entry : concepts) {
-    shape.positions = neutral + static_cast<double>(entry.sentences) * sentence_tokens;
+    shape.positions = neutral + static_cast<double>(entry.sentence_bytes) / token_bytes;
     needs.forward_tokens += shape.positions * share;
     needs.flops += static_cast<double>(layers.size()) * activations::usual_iterations *
                    activations::flops(shape);
@@ -46,21 +70,34 @@ ActivationNeeds activation_needs(const Configuration& configuration,
 dictionary::FitShape fit_shape(const Configuration& configuration, const model::ModelConfig& model,
                                std::int64_t tokens, int ranks) {
   const auto& options = configuration.dictionary;
-  return {
-      .rows = tokens,
-      .width = model.width,
-      .rank = options.rank,
-      .kept = kept_per_feature(tokens, options.density),
-      .ranks = options.scope == "concept" ? static_cast<int>(configuration.run.group_size) : ranks,
-      .product_speed =
-          model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1,
-      .iterations = dictionary::expected_iterations(options)};
+  return {.rows = tokens,
+          .width = model.width,
+          .rank = options.rank,
+          .kept = kept_per_feature(tokens, options.density),
+          .ranks = is_joint(configuration) ? ranks : static_cast<int>(configuration.run.group_size),
+          .product_speed =
+              model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
+}
+
+std::int64_t mean_rows(const Configuration& configuration, std::int64_t vocab,
+                       const TokenCounts& tokens) {
+  const auto& scope = configuration.dictionary.scope;
+  if (scope == "vocabulary") return vocab;
+  return std::min(vocab, scope == "concept" ? tokens.mean : tokens.catalog);
+}
+
+std::int64_t most_rows(const Configuration& configuration, std::int64_t vocab,
+                       const TokenCounts& tokens, std::int64_t concepts) {
+  const auto& scope = configuration.dictionary.scope;
+  if (scope == "vocabulary") return vocab;
+  const auto own = tokens.largest - tokens.neutral;
+  return std::min(vocab, tokens.neutral + own * (scope == "concept" ? 1 : concepts));
 }
 
 model::MemoryEstimate memory_needs(const Configuration& configuration,
                                    const model::ModelConfig& model, const model::ModelConfig* judge,
                                    int ranks, const std::vector<corpus::ConceptEntry>& concepts,
-                                   const corpus::SharedText& shared) {
+                                   const corpus::SharedText& shared, const TokenCounts& tokens) {
   const auto& relearning = configuration.relearning;
   const auto activations = activation_needs(configuration, model, concepts, shared);
   const auto batch_tokens =
@@ -68,17 +105,9 @@ model::MemoryEstimate memory_needs(const Configuration& configuration,
                activations.fits > 0 ? configuration.activations.batch_tokens : std::int64_t{0});
   auto estimate =
       model::estimate_memory(model, batch_tokens, relearning.enabled ? relearning.max_length : 0);
-  // Of a joint dictionary, the tokens of all concepts at most; C of the neutral tokens is shared.
-  const bool is_joint = configuration.dictionary.scope != "concept";
-  const auto all = configuration.dictionary.scope == "vocabulary"
-                       ? model.vocab
-                       : std::min(model.vocab, dictionary_rows * std::ssize(concepts));
-  const auto shape = fit_shape(configuration, model, is_joint ? all : dictionary_rows, ranks);
-  const auto form = dictionary::choose_form(shape, dictionary::form_of(configuration.dictionary));
-  const double shared_gram =
-      form == dictionary::Form::gram ? 4.0 * dictionary_rows * dictionary_rows : 0;
-  estimate.factorisation =
-      static_cast<std::int64_t>(dictionary::predict(shape, form).resident_bytes + shared_gram);
+  add_dictionary(configuration, model,
+                 most_rows(configuration, model.vocab, tokens, std::ssize(concepts)),
+                 tokens.neutral, ranks, estimate);
   if (activations.fits > 0)
     estimate.factorisation =
         std::max(estimate.factorisation,

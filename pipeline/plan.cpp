@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cluster/communicator.hpp"
 #include "cluster/progress.hpp"
@@ -118,47 +117,6 @@ double parameters_of(const model::Checkpoint& checkpoint) {
   return count;
 }
 
-// Different tokens of texts, added to a set.
-void add_tokens(const model::Tokenizer& tokenizer, const std::vector<std::string>& texts,
-                std::set<std::int32_t>& to) {
-  for (const auto& text : texts) {
-    const auto ids = tokenizer.encode(text);
-    to.insert(ids.begin(), ids.end());
-  }
-}
-
-// Tokens of a mean factorisation: those of the vocabulary; of a concept's and the neutral
-// sentences; or of the whole catalog. Some concepts are read, evenly spread; how the tokens of the
-// others add up is told by the power law of Heaps.
-std::int64_t tokens_of(const Configuration& c, const ModelDirectory& model,
-                       const std::vector<corpus::ConceptEntry>& concepts,
-                       const corpus::SharedText& shared) {
-  constexpr std::int64_t most_read = 8;
-  const auto vocab = model.config.vocab;
-  if (c.dictionary.scope == "vocabulary") return vocab;
-  std::set<std::int32_t> neutral;
-  add_tokens(model.tokenizer, shared.neutral, neutral);
-  auto all = neutral;
-  const auto read = std::min(most_read, std::ssize(concepts));
-  double each = 0;
-  for (std::int64_t i = 0; i < read; ++i) {
-    const auto& entry = concepts[static_cast<std::size_t>(i * std::ssize(concepts) / read)];
-    const auto sentences = corpus::read_concept(c.run.catalog, entry).sentences;
-    auto own = neutral;
-    add_tokens(model.tokenizer, sentences, own);
-    each += static_cast<double>(own.size()) / static_cast<double>(read);
-    all.insert(own.begin(), own.end());
-  }
-  if (c.dictionary.scope == "concept") return std::llround(each);
-  const auto common = static_cast<double>(neutral.size());
-  const double one = std::max(1.0, each - common);
-  const double several = std::max(one, static_cast<double>(all.size()) - common);
-  const double power =
-      read > 1 ? std::log(several / one) / std::log(static_cast<double>(read)) : 1.0;
-  const double others = static_cast<double>(std::ssize(concepts)) / static_cast<double>(read);
-  return std::min<std::int64_t>(vocab, std::llround(common + several * std::pow(others, power)));
-}
-
 // The factorisations, by the cost model that the solver chooses with.
 json dictionary_plan(const Configuration& c, const model::ModelConfig& config, std::int64_t tokens,
                      std::int64_t concepts, double gflops, int ranks) {
@@ -188,13 +146,14 @@ json plan_of(const Configuration& c, double gflops, int ranks) {
   const auto activations = activation_needs(c, model.config, concepts, shared);
   auto work = work_of(c, concepts, shared);
   work.forward_tokens += activations.forward_tokens;
-  const auto memory =
-      memory_needs(c, model.config, judge ? &judge->config : nullptr, ranks, concepts, shared);
+  const auto tokens = count_tokens(c.run.catalog, model.tokenizer, concepts, shared);
+  const auto memory = memory_needs(c, model.config, judge ? &judge->config : nullptr, ranks,
+                                   concepts, shared, tokens);
   // A multiplication and an addition a parameter and token; backward costs twice the forward.
   const double flops =
       2 * parameters_of(model.checkpoint) * (work.forward_tokens + 3 * work.training_tokens) +
       activations.flops;
-  const auto dictionary = dictionary_plan(c, model.config, tokens_of(c, model, concepts, shared),
+  const auto dictionary = dictionary_plan(c, model.config, mean_rows(c, model.config.vocab, tokens),
                                           work.concepts, gflops, ranks);
   return {
       {"concepts", work.concepts},

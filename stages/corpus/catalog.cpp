@@ -143,6 +143,13 @@ std::int64_t question_count(const nlohmann::json& questions) {
   return static_cast<std::int64_t>(count);
 }
 
+// Of all texts of a list.
+std::int64_t bytes_of(const nlohmann::json& texts) {
+  std::int64_t bytes = 0;
+  for (const auto& text : texts) bytes += std::ssize(text.get_ref<const std::string&>());
+  return bytes;
+}
+
 }  // namespace
 
 ConceptNames names_of(const std::vector<ConceptEntry>& entries, const std::string& whose) {
@@ -182,6 +189,7 @@ std::vector<ConceptEntry> index_catalog(const std::filesystem::path& dir) {
                        .sentences = static_cast<std::int64_t>(record["sentences"].size()),
                        .questions = question_count(record["questions"]),
                        .paragraphs = static_cast<std::int64_t>(record["paragraphs"].size()),
+                       .sentence_bytes = bytes_of(record["sentences"]),
                        .sensitive = is_sensitive(record)});
   });
   throw_if_any(dir, problems);

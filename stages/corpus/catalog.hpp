@@ -19,7 +19,8 @@ struct ConceptEntry {
   std::int64_t offset = 0;  // bytes
   std::int64_t bytes = 0;
   std::int64_t sentences = 0, questions = 0, paragraphs = 0;
-  bool sensitive = false;  // answers about it are hidden in reports
+  std::int64_t sentence_bytes = 0;  // of all sentences' text
+  bool sensitive = false;           // answers about it are hidden in reports
 };
 
 // Names and aliases of the concepts, for messages about `whose` concepts.

@@ -15,7 +15,7 @@ namespace {
 constexpr double bounded_share = 0.35;
 // Its n x K numbers must stay small beside the rows, and so must C.
 constexpr double most_kept_numbers = double(std::int64_t{1} << 26);
-constexpr double most_gram_numbers = double(std::int64_t{1} << 28);
+constexpr std::int64_t most_gram_rows = 16384;
 
 constexpr std::array<const char*, 3> names{"bounded", "streamed", "gram"};
 
@@ -46,8 +46,10 @@ Cost predict_gram(const FitShape& shape, const Machine& machine) {
   out.start_seconds = s.rows * s.rows * s.d / product_rate +
                       4 * s.d * s.rows * s.k / machine.product_rate +
                       8 * s.rows * s.rows / machine.visit_rate;
-  out.resident_bytes = s.rows * s.d * 4 + 4 * s.rows * s.rows + 8 * s.rows * s.k +
-                       8 * (6 * s.k * s.k + s.d * s.k) + 24 * s.entries;
+  // The rows, and the copy that C is made of.
+  const double row_bytes = shape.product_speed > 1 ? 4 : 8;
+  out.resident_bytes = row_bytes * s.rows * s.d + 4 * s.rows * s.rows + 28 * s.rows * s.k +
+                       8 * (6 * s.k * s.k + 5 * s.d * s.k) + 40 * s.entries;
   return out;
 }
 
@@ -78,7 +80,7 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
                    9 * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
   out.start_seconds = 2 * s.rows * s.k * (s.d + s.k) / machine.product_rate;
   // Rows of bfloat16 may have a copy in the order of the product; others are float32.
-  out.resident_bytes = 4 * s.rows * s.d + 8 * (4 * s.k * s.d + 2 * s.k * s.k) + 24 * s.entries +
+  out.resident_bytes = 4 * s.rows * s.d + 8 * (14 * s.k * s.d + 5 * s.k * s.k) + 40 * s.entries +
                        (bounded ? 16 * s.rows * s.k : 4.0 * (1 << 23));  // values twice, places
   return out;
 }
@@ -87,8 +89,7 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
 // shape.
 bool gram_fits(const FitShape& shape) {
   constexpr std::int64_t fewest_rows = 1024;
-  const auto n = static_cast<double>(shape.rows);
-  return shape.ranks == 1 && shape.rows >= fewest_rows && n * n <= most_gram_numbers &&
+  return shape.ranks == 1 && shape.rows >= fewest_rows && shape.rows <= most_gram_rows &&
          shape.rank <= shape.width && 2 * shape.rank <= shape.rows;
 }
 
@@ -103,8 +104,12 @@ Form form_named(const std::string& name) {
 }
 
 Cost predict(const FitShape& shape, Form form, const Machine& machine) {
-  return form == Form::gram ? predict_gram(shape, machine)
-                            : predict_direct(shape, form == Form::bounded, machine);
+  auto out = form == Form::gram ? predict_gram(shape, machine)
+                                : predict_direct(shape, form == Form::bounded, machine);
+  // G of now and the best one: as they are, in the record made of them, and as the file's bytes.
+  constexpr double copies = 3, entry_bytes = 8;
+  out.gathered_bytes = 2 * copies * entry_bytes * static_cast<double>(shape.kept * shape.rank);
+  return out;
 }
 
 Form choose_form(const FitShape& shape, const std::string& wanted, const Machine& machine) {

@@ -44,7 +44,8 @@ struct Cost {
   double bytes_sent = 0;      // by one rank, an iteration
   double seconds = 0;         // an iteration
   double start_seconds = 0;   // once: the first sums, and C
-  double resident_bytes = 0;  // memory of one rank
+  double resident_bytes = 0;  // memory of one rank, at most
+  double gathered_bytes = 0;  // of rank 0 of the group besides, where G is whole: at a checkpoint
   double fit_seconds(double iterations) const { return start_seconds + iterations * seconds; }
 };
 

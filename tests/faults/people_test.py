@@ -217,7 +217,9 @@ def test_diff_pairs_what_came_back(reference, stronger):
 def stored_alone(run, figure):
     """The figure of each concept's edit alone, as the run made it."""
     said = contents(run / "evaluation.h5")
-    return said["alone/scores"][:, [name.decode() for name in said["figures"]].index(figure)]
+    ends, text = said["figures/offsets"], said["figures/values"].tobytes()
+    names = [text[begin:end].decode() for begin, end in zip(ends, ends[1:])]
+    return said["alone/scores"].reshape(-1, len(names))[:, names.index(figure)]
 
 
 def test_diff_of_each_edit_alone(reference, stronger, names):

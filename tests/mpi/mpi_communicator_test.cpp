@@ -36,18 +36,18 @@ TEST(MpiCommunicator, IsWhatTheSessionUses) {
   EXPECT_EQ(mpi_handle(*make_self_communicator()), MPI_COMM_NULL);
 }
 
-template <typename Action>
-std::string cluster_error_of(Action action) {
+template <typename E, typename Action>
+std::string error_of(Action action) {
   try {
     action();
-  } catch (const ClusterError& error) {
+  } catch (const E& error) {
     return error.what();
   }
   return "nothing thrown";
 }
 
 TEST(MpiCommunicator, KeepsCallRankAndText) {
-  const auto message = cluster_error_of([] { check_mpi(MPI_ERR_ROOT, "MPI_Bcast"); });
+  const auto message = error_of<ClusterError>([] { check_mpi(MPI_ERR_ROOT, "MPI_Bcast"); });
   EXPECT_NE(message.find("MPI_Bcast"), std::string::npos) << message;
   EXPECT_NE(message.find("rank " + std::to_string(session().world().rank())), std::string::npos)
       << message;
@@ -57,7 +57,7 @@ TEST(MpiCommunicator, KeepsCallRankAndText) {
 TEST(MpiCommunicator, ReturnsErrorsOfMpi) {
   auto& world = session().world();
   const auto counts = std::vector<std::int64_t>(world.size(), -1);  // MPI itself refuses them
-  const auto message = cluster_error_of([&] {
+  const auto message = error_of<ClusterError>([&] {
     world.all_gather_v({nullptr, -1, DType::f32}, {nullptr, -world.size(), DType::f32}, counts);
   });
   EXPECT_NE(message.find("MPI_Allgatherv"), std::string::npos) << message;
@@ -66,7 +66,7 @@ TEST(MpiCommunicator, ReturnsErrorsOfMpi) {
 
 TEST(MpiCommunicator, RefusesMoreSharedMemoryThanThereIs) {
   auto node = session().world().split_by_node();
-  const auto message = cluster_error_of([&] { node->shared_memory(std::int64_t{1} << 60); });
+  const auto message = error_of<ConfigError>([&] { node->shared_memory(std::int64_t{1} << 60); });
   EXPECT_NE(message.find("1152921504606846976 bytes"), std::string::npos) << message;
   if (node->size() > 1) {
     EXPECT_NE(message.find("OMPI_MCA_osc_sm_backing_directory"), std::string::npos) << message;

@@ -321,6 +321,9 @@ TEST_F(Catalog, IndexAndReadAnyName) {
     EXPECT_EQ(index[i].name, names[i]);
     EXPECT_EQ(index[i].hash, cluster::sha256(records[i].dump()));
     EXPECT_EQ(index[i].sentences, 2);
+    std::int64_t bytes = 0;
+    for (const Texts::value_type text : records[i]["sentences"]) bytes += std::ssize(text);
+    EXPECT_EQ(index[i].sentence_bytes, bytes);
     EXPECT_EQ(index[i].questions, 6);
     EXPECT_EQ(index[i].paragraphs, 1);
     const auto record = read_concept(dir_, index[i]);

@@ -70,6 +70,11 @@ TEST(Memory, SharesTheWeightsOfANode) {
   EXPECT_EQ(estimate.total(1), one + 1);  // the largest need counts
   estimate.factorisation = 25;
   EXPECT_EQ(estimate.total(1), one + 1);
+  estimate.gathered = 10;  // once, beside the factorisation
+  EXPECT_EQ(estimate.total(1), one + 5);
+  EXPECT_EQ(estimate.total(3), three + 3);
+  estimate.factorisation = 31;
+  EXPECT_EQ(estimate.total(3), three + 3 + 10);
 }
 
 TEST(Memory, DoesNotOverflow) {
