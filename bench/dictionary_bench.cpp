@@ -315,7 +315,7 @@ void bytes() {
       options.rank = 64;
       options.density = density;
       options.form = "streamed";
-      options.max_iterations = 16;
+      options.max_iterations = 32;
       const Case given{32, rows, options.rank, "", options.form};
       const auto all = bench::mixture(rows, given.width, 1);
       // Of an iteration in which no feature is screened twice, and of a mean one.

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "cluster/log.hpp"
+
 namespace quench::bench {
 
 inline double now() {
@@ -25,9 +27,11 @@ inline double median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
-// The exit code of a benchmark's run(); what it throws is told on standard error.
+// The exit code of a benchmark's run(); what it throws or logs is told on standard error, standard
+// output is the figures' alone.
 template <typename Run>
 int guarded(const char* name, const Run& run) {
+  cluster::start_log();
   try {
     return run();
   } catch (const c10::Error& error) {
