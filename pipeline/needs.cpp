@@ -76,7 +76,8 @@ dictionary::FitShape fit_shape(const Configuration& configuration, const model::
           .kept = kept_per_feature(tokens, options.density),
           .ranks = is_joint(configuration) ? ranks : static_cast<int>(configuration.run.group_size),
           .product_speed =
-              model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1};
+              model.stored_type == model::StoredType::bf16 ? dictionary::HalfProduct::speed() : 1,
+          .iterations = dictionary::expected_iterations(options)};
 }
 
 std::int64_t mean_rows(const Configuration& configuration, std::int64_t vocab,

@@ -45,6 +45,16 @@ TEST_F(MemoryNeeds, TheDictionaryHoldsItsRows) {
   EXPECT_LT(needs().factorisation, all / 4);
 }
 
+// As the solver's own shape (factorise.cpp), or a plan would tell another form than a run takes.
+TEST_F(MemoryNeeds, AFitIsExpectedToLastAsItsRuleSays) {
+  const auto expected = [&] { return fit_shape(configuration_, gemma2(), 6000, 1).iterations; };
+  EXPECT_EQ(expected(), dictionary::usual_iterations);
+  configuration_.set("dictionary.stop=patience");
+  EXPECT_EQ(expected(), dictionary::usual_patient_iterations);
+  configuration_.set("dictionary.max_iterations=30");
+  EXPECT_EQ(expected(), 30);
+}
+
 // C of a concept's tokens, and that of the neutral ones, which all fits of a rank share.
 TEST_F(MemoryNeeds, TheDictionaryHoldsTheProductsOfItsTokens) {
   configuration_.set("dictionary.form=gram");
