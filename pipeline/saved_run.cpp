@@ -15,6 +15,7 @@
 #include "stages/activations/activations.hpp"
 #include "stages/dictionary/dictionary.hpp"
 #include "stages/evaluation/evaluation.hpp"
+#include "stages/manifest.hpp"
 #include "stages/relearning/relearning.hpp"
 #include "stages/selection/selection.hpp"
 
@@ -107,9 +108,7 @@ std::filesystem::path SavedRun::model_directory() const {
   if (!configuration.contains("run.model"))
     throw DataError((directory_ / "manifest.json").string() +
                     ": is no manifest of a run: configuration lacks run.model");
-  const std::filesystem::path named = configuration.at("run.model").get<std::string>();
-  const std::filesystem::path absolute = manifest_.value("model_directory", "");
-  return absolute.empty() || std::filesystem::exists(named / "config.json") ? named : absolute;
+  return model_directory_of(manifest_);
 }
 
 void SavedRun::require(const std::vector<std::string>& stages, Problems& problems) const {

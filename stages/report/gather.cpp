@@ -11,6 +11,7 @@
 #include "cluster/error.hpp"
 #include "cluster/store.hpp"
 #include "model/tokenizer.hpp"
+#include "stages/manifest.hpp"
 #include "stages/report/attacks.hpp"
 #include "stages/report/examples.hpp"
 #include "stages/report/values.hpp"
@@ -107,11 +108,8 @@ class Gatherer {
     const json::json_pointer model_place("/configuration/run.model");
     const auto& manifest = document_["manifest"];
     if (!manifest.contains(model_place) || !manifest[model_place].is_string()) return;
-    std::filesystem::path model = manifest[model_place].get<std::string>();
-    if (!std::filesystem::exists(model / "tokenizer.json"))  // relative to another folder
-      model = manifest.value("model_directory", model.string());
     try {
-      tokenizer_ = model::Tokenizer::from_file(model / "tokenizer.json");
+      tokenizer_ = model::Tokenizer::from_file(model_directory_of(manifest) / "tokenizer.json");
     } catch (const Error&) {
       document_["notes"].push_back("The model directory is not at hand: tokens are shown as ids.");
     }

@@ -189,62 +189,6 @@ class OnProcessorOrDevice : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Factorise, OnProcessorOrDevice,
                          ::testing::Values("bounded", "streamed", "device"));
 
-TEST_P(OnProcessorOrDevice, GoesOnFromASavedState) {
-  const auto columns = make_columns(400, 24);
-  Options options;
-  options.rank = 10;
-  options.checkpoint = 1e9;
-  const auto whole = fit_of(columns, 24, options);
-  ASSERT_GT(whole.objective.size(), 25U);
-  FitState saved;
-  cluster::run_on_threads(2, [&](cluster::Communicator& group) {
-    std::int64_t iterations = 0;
-    FitHooks hooks;
-    hooks.stop = [&] { return ++iterations == 15; };
-    hooks.save = [&](const FitState& state) {
-      if (group.rank() == 0)
-        saved = state;
-      else
-        EXPECT_TRUE(state.rows.empty() && state.best_rows.empty() && state.best_features.empty());
-    };
-    EXPECT_THROW(fit_in_form(group, columns, 24, options, GetParam(), hooks), Stopped);
-  });
-  ASSERT_EQ(saved.objective.size(), 15U);
-  cluster::run_on_threads(3, [&](cluster::Communicator& group) {
-    FitHooks resumed;
-    resumed.resume = [&] { return saved; };
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole,
-                    group.rank());
-  });
-}
-
-// A lost job: nobody is asked to stop, and the last checkpoint is what is left.
-TEST_P(OnProcessorOrDevice, GoesOnFromAPeriodicCheckpoint) {
-  const auto columns = make_columns(400, 24);
-  Options options;
-  options.rank = 10;
-  options.checkpoint = 0;  // after every iteration
-  const auto whole = fit_of(columns, 24, options);
-  FitState saved;
-  FitHooks hooks;
-  hooks.save = [&](const FitState& state) {
-    if (state.objective.size() == 9) throw std::runtime_error("killed");
-    saved = state;
-  };
-  EXPECT_THROW(
-      fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), hooks),
-      std::runtime_error);
-  ASSERT_GE(saved.objective.size(), 1U);
-  ASSERT_LE(saved.objective.size(), 8U);
-  options.checkpoint = 1e9;
-  cluster::run_on_threads(3, [&](cluster::Communicator& group) {
-    FitHooks resumed;
-    resumed.resume = [&] { return saved; };
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), resumed), whole,
-                    group.rank());
-  });
-}
-
 // Numbers that are finite, and whose sums in float32 are not. A device sums in float64.
 TEST(Factorise, TellsOfAnOverflow) {
   auto columns = make_columns(300, 8);
@@ -255,56 +199,6 @@ TEST(Factorise, TellsOfAnOverflow) {
       options.rank = rank;
       EXPECT_THROW(fit_of_form(columns, 8, options, form), DataError) << form << " " << rank;
     }
-}
-
-// A stop of one rank ends the fit of all after the iteration that it was asked for in, wherever
-// that is among those between two looks of the host.
-TEST_P(OnProcessorOrDevice, AStopIsOfTheIterationItWasAskedForIn) {
-  const auto columns = make_columns(400, 24);
-  Options options;
-  options.rank = 10;
-  options.checkpoint = 1e9;
-  const auto whole = fit_of(columns, 24, options);
-  for (const std::size_t at : {1, 2, 8, 9, 20}) {
-    FitState saved;
-    const auto stop_at = [&](cluster::Communicator& group) {
-      std::size_t iterations = 0;
-      FitHooks hooks;
-      hooks.stop = [&] { return ++iterations == at && group.rank() == 1; };
-      hooks.save = [&](const FitState& state) {
-        if (group.rank() == 0) saved = state;
-      };
-      fit_in_form(group, columns, 24, options, GetParam(), hooks);
-    };
-    EXPECT_THROW(cluster::run_on_threads(3, stop_at), Stopped);
-    ASSERT_EQ(saved.objective.size(), at);
-    FitHooks resumed;
-    resumed.resume = [&] { return saved; };
-    expect_same_fit(
-        fit_in_form(*cluster::make_self_communicator(), columns, 24, options, GetParam(), resumed),
-        whole);
-  }
-}
-
-TEST_P(OnProcessorOrDevice, SavingAfterEveryIterationChangesNothing) {
-  const auto columns = make_columns(400, 24);
-  Options options;
-  options.rank = 10;
-  options.checkpoint = 0;
-  const auto whole = fit_of_form(columns, 24, options, GetParam());
-  std::vector<std::size_t> saved;
-  cluster::run_on_threads(2, [&](cluster::Communicator& group) {
-    FitHooks hooks;
-    hooks.save = [&](const FitState& state) {
-      EXPECT_EQ(std::ssize(state.rows), group.rank() == 0 ? 10 * 4 : 0);
-      if (group.rank() == 0) saved.push_back(state.objective.size());
-    };
-    expect_same_fit(fit_in_form(group, columns, 24, options, GetParam(), hooks), whole,
-                    group.rank());
-  });
-  std::vector<std::size_t> all(whole.objective.size() - 1);
-  std::iota(all.begin(), all.end(), 1);
-  EXPECT_EQ(saved, all);
 }
 
 // Iterations beyond the last one, which were enqueued with it, leave no trace.
