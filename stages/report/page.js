@@ -64,7 +64,8 @@ const inSeeds = count => count === 1 ? 'one seed' : `${count} seeds`;
 function relearnedNote(of) {
   const erased = relearnedEstimate(of, 'erased'), untouched = relearnedEstimate(of, 'untouched');
   const ends = [erased, untouched].map(e => interval(e, percent)).filter(Boolean).join(' / ');
-  return [ends, erased && erased[3] > 0 && `n ${erased[3]}`, inSeeds(seedsOf(of))].filter(Boolean).join(', ');
+  const counts = [erased && erased[3] > 0 && `n ${erased[3]}`, inSeeds(seedsOf(of))].filter(Boolean).join(', ');
+  return [ends, counts].filter(Boolean).join('\n');
 }
 
 // ---- summary ---------------------------------------------------------------------------------------
