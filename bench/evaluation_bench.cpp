@@ -191,7 +191,7 @@ void forward(const Bench& bench) {
   {
     const c10::InferenceMode guard;
     const auto batch = batch_of(16, 64);
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < 9; ++i)
       forward.push_back(
           bench::seconds_of([&] { bench.base().logits(bench.base().hidden(batch)); }));
   }
@@ -200,7 +200,7 @@ void forward(const Bench& bench) {
       [](const std::string&, at::Tensor& w) { w = w.detach().clone().requires_grad_(true); });
   const model::Transformer model(bench.base().config(), weights);
   const auto batch = batch_of(1, 256);
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 9; ++i)
     both.push_back(bench::seconds_of([&] {
       const auto logits = model.logits(model.hidden(batch))[0];
       at::cross_entropy_loss(logits.narrow(0, 0, 255), batch.ids[0].narrow(0, 1, 255)).backward();

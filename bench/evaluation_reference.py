@@ -77,7 +77,7 @@ def generation(model, data):
     return {"seconds": seconds, "same_tokens": same / sum(map(len, answers))}
 
 
-def median_seconds(step, repeats=4):
+def median_seconds(step, repeats=9):
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

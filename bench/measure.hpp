@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "cluster/heap.hpp"
 #include "cluster/log.hpp"
 
 namespace quench::bench {
@@ -31,6 +32,7 @@ inline double median(std::vector<double> values) {
 // output is the figures' alone.
 template <typename Run>
 int guarded(const char* name, const Run& run) {
+  cluster::keep_freed_memory();
   cluster::start_log();
   try {
     return run();

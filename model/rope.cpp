@@ -38,12 +38,4 @@ Rotation rotation_of(const at::Tensor& positions, const at::Tensor& frequencies,
   return {angles.cos().to(dtype), angles.sin().to(dtype)};
 }
 
-at::Tensor rotate(const at::Tensor& x, const Rotation& rotation) {
-  const std::int64_t half = x.size(-1) / 2;
-  const at::Tensor a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
-  return at::cat({at::addcmul(a * rotation.cos, b, rotation.sin, -1),
-                  at::addcmul(b * rotation.cos, a, rotation.sin)},
-                 -1);
-}
-
 }  // namespace quench::model

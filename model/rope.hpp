@@ -19,7 +19,4 @@ struct Rotation {
 Rotation rotation_of(const at::Tensor& positions, const at::Tensor& frequencies,
                      at::ScalarType dtype);
 
-// Rotates the pairs (j, j + head_dim / 2) of x: [batch, length, heads, head_dim].
-at::Tensor rotate(const at::Tensor& x, const Rotation& rotation);
-
 }  // namespace quench::model

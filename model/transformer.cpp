@@ -7,6 +7,7 @@
 
 #include "cluster/error.hpp"
 #include "model/attention.hpp"
+#include "model/fused.hpp"
 #include "model/rope.hpp"
 
 namespace quench::model {
@@ -28,9 +29,8 @@ at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
 }
 
-at::Tensor rms_norm(const ModelConfig& config, const at::Tensor& x, const at::Tensor& weight) {
-  return at::rms_norm(x, weight.sizes(), config.norm_unit_offset ? weight + 1 : weight,
-                      config.norm_eps);
+at::Tensor norm(const ModelConfig& config, const at::Tensor& x, const at::Tensor& weight) {
+  return rms_norm(x, weight, config.norm_eps, config.norm_unit_offset);
 }
 
 // Writes x behind the first `length` entries of the buffer and returns all of them.
@@ -65,8 +65,8 @@ at::Tensor attention(const ModelConfig& config, const LayerWeights& w, const Lay
   at::Tensor q = heads_of(project(x, w.q, w.q_bias)), k = heads_of(project(x, w.k, w.k_bias));
   at::Tensor v = heads_of(project(x, w.v, w.v_bias)).transpose(1, 2);
   if (config.qk_norm) {
-    q = rms_norm(config, q, w.q_norm);
-    k = rms_norm(config, k, w.k_norm);
+    q = norm(config, q, w.q_norm);
+    k = norm(config, k, w.k_norm);
   }
   q = rotate(q, context.rotation).transpose(1, 2);
   k = rotate(k, context.rotation).transpose(1, 2);
@@ -95,11 +95,8 @@ CallContext context_of(const ModelConfig& config, const at::Tensor& frequencies,
 
 // act(gate) * up, of states before the layer's MLP.
 at::Tensor mlp_inner(const ModelConfig& config, const LayerWeights& w, const at::Tensor& states) {
-  const at::Tensor x = rms_norm(config, states, w.pre_mlp_norm);
-  const at::Tensor gate = at::linear(x, w.gate);
-  const at::Tensor open =
-      config.activation == Activation::silu ? at::silu(gate) : at::gelu(gate, "tanh");
-  return open * at::linear(x, w.up);
+  const at::Tensor x = norm(config, states, w.pre_mlp_norm);
+  return gated(config.activation, at::linear(x, w.gate), at::linear(x, w.up));
 }
 
 // The first half of a layer. States [batch, length, width] in and out.
@@ -107,15 +104,15 @@ at::Tensor add_attention(const ModelConfig& config, const LayerWeights& w,
                          const LayerContext& context, const at::Tensor& x, KvCache* cache,
                          std::size_t layer, std::int64_t past) {
   const at::Tensor change =
-      attention(config, w, context, rms_norm(config, x, w.input_norm), cache, layer, past);
-  return x + (config.sandwich_norms ? rms_norm(config, change, w.post_attention_norm) : change);
+      attention(config, w, context, norm(config, x, w.input_norm), cache, layer, past);
+  return added(x, config.sandwich_norms ? norm(config, change, w.post_attention_norm) : change);
 }
 
 // The second half, from what mlp_inner() gave.
 at::Tensor add_mlp(const ModelConfig& config, const LayerWeights& w, const at::Tensor& x,
                    const at::Tensor& inner) {
   const at::Tensor change = at::linear(inner, w.down);
-  return x + (config.sandwich_norms ? rms_norm(config, change, w.post_mlp_norm) : change);
+  return added(x, config.sandwich_norms ? norm(config, change, w.post_mlp_norm) : change);
 }
 
 }  // namespace
@@ -162,7 +159,7 @@ at::Tensor Transformer::hidden(const Batch& batch, KvCache* cache) const {
     x = add_attention(config_, w, context.of(config_, layer), x, cache, layer, past);
     x = add_mlp(config_, w, x, mlp_inner(config_, w, x));
   }
-  return rms_norm(config_, x, weights_.final_norm);
+  return norm(config_, x, weights_.final_norm);
 }
 
 Passage Transformer::enter(const Batch& batch) const {

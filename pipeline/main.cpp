@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "cluster/heap.hpp"
 #include "cluster/launcher.hpp"
 #include "cluster/log.hpp"
 #include "cluster/session.hpp"
@@ -80,6 +81,7 @@ void wait_without_spinning(char** argv) {
 
 int main(int argc, char** argv) {
   wait_without_spinning(argv);
+  quench::cluster::keep_freed_memory();
   quench::cluster::start_log();
   // A file size limit shall be a failed write with a message, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);

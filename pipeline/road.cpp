@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "cluster/collectives.hpp"
+#include "cluster/heap.hpp"
 #include "cluster/log.hpp"
 #include "cluster/store.hpp"
 #include "model/export.hpp"
@@ -49,6 +50,7 @@ void Road::stage(const std::string& name, const std::string& file, std::int64_t 
     const auto timer = context_.timers.scope("stage/" + name);
     if (context_.is_root()) cluster::log_info(name + ": begins");
     run();
+    cluster::return_freed_memory();
   }
   const cluster::StoreReader reader(path(file), name, schema);
   failures_ += static_cast<std::int64_t>(reader.number_attribute("/", "failures"));

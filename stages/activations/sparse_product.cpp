@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "cluster/clones.hpp"
 #include "stages/activations/sparse_features.hpp"
-#include "stages/factorisation/clones.hpp"
 
 namespace quench::activations {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "stages/factorisation/clones.hpp"
+#include "cluster/clones.hpp"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
