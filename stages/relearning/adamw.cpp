@@ -5,27 +5,9 @@
 
 #include <cmath>
 
+#include "stages/relearning/adamw_update.hpp"
+
 namespace quench::relearning {
-
-namespace {
-
-// The factors of one step that are the same for all numbers.
-struct StepFactors {
-  float decay, step_size, inverse_root_correction, beta1, gain1, beta2, gain2, epsilon;
-};
-
-void update(float* parameter, const float* gradient, float* first, float* second,
-            std::int64_t count, const StepFactors& f) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float g = gradient[i];
-    first[i] = f.beta1 * first[i] + f.gain1 * g;
-    second[i] = f.beta2 * second[i] + f.gain2 * g * g;
-    const float denominator = std::sqrt(second[i]) * f.inverse_root_correction + f.epsilon;
-    parameter[i] = parameter[i] * f.decay - f.step_size * first[i] / denominator;
-  }
-}
-
-}  // namespace
 
 AdamW::AdamW(std::vector<at::Tensor> parameters, const AdamWOptions& options)
     : parameters_(std::move(parameters)), options_(options) {
@@ -59,7 +41,7 @@ void AdamW::step() {
     float* m = first_[p].mutable_data_ptr<float>();
     float* v = second_[p].mutable_data_ptr<float>();
     at::parallel_for(0, parameter.numel(), grain, [&](std::int64_t begin, std::int64_t end) {
-      update(values + begin, g + begin, m + begin, v + begin, end - begin, factors);
+      adamw_update(values + begin, g + begin, m + begin, v + begin, end - begin, factors);
     });
     parameter.mutable_grad().reset();
   }
