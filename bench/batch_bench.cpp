@@ -75,8 +75,10 @@ int run(int count, char** words) {
       }
     });
     std::int64_t iterations = 0, alike = 0;
+    double predicted = 0;
     for (std::size_t i = 0; i < fits.size(); ++i) {
       iterations += iterations_of(alone[i]);
+      if (fits[i]) predicted += fits[i]->predicted_seconds;
       if (fits[i] && iterations_of(*fits[i]) == iterations_of(alone[i]) &&
           fits[i]->factors.rows == alone[i].factors.rows)
         ++alike;
@@ -92,6 +94,7 @@ int run(int count, char** words) {
                                 {"iterations", iterations},
                                 {"alone_s", alone_seconds},
                                 {"batch_s", seconds},
+                                {"batch_predicted_s", predicted},
                                 {"alike", alike}}
                      .dump()
               << std::endl;

@@ -121,10 +121,14 @@ double parameters_of(const model::Checkpoint& checkpoint) {
 json dictionary_plan(const Configuration& c, const model::ModelConfig& config, std::int64_t tokens,
                      std::int64_t concepts, double gflops, int ranks) {
   const auto shape = fit_shape(c, config, tokens, ranks);
-  dictionary::Machine machine;
+  const bool gpu = c.run.device == "cuda";
+  auto machine = gpu ? dictionary::Machine::gpu() : dictionary::Machine{};
   machine.product_rate = gflops * 1e9;
   // The form as the solver chooses it, what it takes at the rate given.
-  const auto form = dictionary::choose_form(shape, dictionary::form_of(c.dictionary));
+  const auto form = !gpu ? dictionary::choose_form(shape, dictionary::form_of(c.dictionary))
+                    : shape.ranks > 1 || c.dictionary.scope != "concept"
+                        ? dictionary::Form::device
+                        : dictionary::Form::batched;
   const auto cost = dictionary::predict(shape, form, machine);
   const double fits = c.dictionary.scope == "concept" ? static_cast<double>(concepts) : 1;
   return {{"scope", c.dictionary.scope},

@@ -17,7 +17,7 @@ constexpr double bounded_share = 0.35;
 constexpr double most_kept_numbers = double(std::int64_t{1} << 26);
 constexpr std::int64_t most_gram_rows = 16384;
 
-constexpr std::array<const char*, 3> names{"bounded", "streamed", "gram"};
+constexpr std::array<const char*, 5> names{"bounded", "streamed", "gram", "batched", "device"};
 
 // A fit's shape as the formulas have it, of one rank.
 struct Sizes {
@@ -85,6 +85,43 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
   return out;
 }
 
+// ATen's operations on rows of float32 and sums of float64 (device_alternation.cpp,
+// device_batch.cpp). A batch makes A G and G^T G as dense products, the other one from the entries.
+Cost predict_on_device(const FitShape& shape, bool batched, const Machine& machine) {
+  constexpr double steps = 100;       // kernels of an iteration
+  constexpr double jobs = 16;         // of a batch, which share their starts
+  constexpr double search = 80;       // bytes of making, ordering and comparing one number
+  constexpr double entry_bytes = 24;  // of a row's number: read, made float64, read again
+  const Sizes s(shape);
+  const double numbers = s.rows * s.k;
+  const double entries = batched ? 0 : s.k * std::min(s.m, s.rows);  // a rank's, won or not
+  const double small = std::min(s.d, s.k);
+  const double dense = 2 * s.d * numbers;
+  const double exact = (batched ? 2 * s.d * numbers : 2 * s.d * entries) + 2 * numbers * s.k +
+                       6 * s.d * s.k * small + 2 * s.k * s.k * s.d + s.k * s.k * s.k +
+                       small * small * small;
+  Cost out;
+  out.flops = dense + exact;
+  const double picked = entry_bytes * entries * s.d;
+  const double streamed =
+      4 * s.rows * s.d + search * numbers + (batched ? 8 * s.rows * s.d : 24 * numbers);
+  out.bytes = streamed + picked;
+  out.seconds = dense / machine.product_rate + exact / machine.system_rate +
+                streamed / machine.memory_rate + picked / machine.visit_rate +
+                steps * machine.call / (batched ? jobs : 1);
+  if (shape.ranks > 1) {
+    // The sums and three flags; counts of 7, then fifteen times 15 tries of a column (the m-th key
+    // of all ranks, four bits a round). What rank 0 tells at the end is not counted.
+    constexpr double rounds = 16;
+    const double payload = 8 * (s.k * s.d + s.k * s.k + 3) + 8 * (7 + 15 * 15) * s.k;
+    out.bytes_sent = 2 * static_cast<double>(shape.ranks - 1) / shape.ranks * payload;
+    out.seconds += out.bytes_sent / machine.network_rate +
+                   (rounds + 2) * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
+  }
+  out.start_seconds = 2 * numbers * (s.d + s.k) / machine.system_rate;
+  return out;
+}
+
 // C on one rank; enough rows that its rounding averages out; and F^T F must not be singular by its
 // shape.
 bool gram_fits(const FitShape& shape) {
@@ -104,8 +141,10 @@ Form form_named(const std::string& name) {
 }
 
 Cost predict(const FitShape& shape, Form form, const Machine& machine) {
-  auto out = form == Form::gram ? predict_gram(shape, machine)
-                                : predict_direct(shape, form == Form::bounded, machine);
+  auto out = form == Form::gram      ? predict_gram(shape, machine)
+             : form == Form::batched ? predict_on_device(shape, true, machine)
+             : form == Form::device  ? predict_on_device(shape, false, machine)
+                                     : predict_direct(shape, form == Form::bounded, machine);
   // G of now and the best one: as they are, in the record made of them, and as the file's bytes.
   constexpr double copies = 3, entry_bytes = 8;
   out.gathered_bytes = 2 * copies * entry_bytes * static_cast<double>(shape.kept * shape.rank);

@@ -22,12 +22,14 @@ struct FitShape {
 };
 
 // Direct forms hold A and multiply it by F~: `bounded` skips entries that cannot win, `streamed`
-// never holds all of them. `gram` holds C = A^T A instead (alternation.hpp), on one rank.
-enum class Form : std::uint8_t { bounded, streamed, gram };
+// never holds all of them. `gram` holds C = A^T A instead (alternation.hpp), on one rank. On
+// devices `batched` makes many fits at once, each on one rank, and `device` one over all ranks;
+// neither is ever chosen by its cost.
+enum class Form : std::uint8_t { bounded, streamed, gram, batched, device };
 std::string name_of(Form form);
 Form form_named(const std::string& name);
 
-// What one core and one link do: orders of size for a server of the 2020s.
+// What one rank and one link do: orders of size for a server of the 2020s.
 struct Machine {
   double product_rate = 1.2e11;  // float32 flops a second of one rank
   double system_rate = 4e10;     // float64 flops a second
@@ -36,6 +38,9 @@ struct Machine {
   double network_rate = 1e10;    // bytes a second
   double latency = 5e-6;         // seconds a message
   double call = 2e-5;            // seconds to begin a step on all threads
+
+  // A rank with a GPU of its own. From data sheets: nothing was measured on one.
+  static Machine gpu() { return {3e13, 1e13, 1.5e12, 5e11, 5e10, 2e-5, 1e-5}; }
 };
 
 struct Cost {

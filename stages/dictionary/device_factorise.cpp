@@ -7,6 +7,7 @@
 
 #include "cluster/error.hpp"
 #include "cluster/log.hpp"
+#include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/device_batch.hpp"
 #include "stages/factorisation/stop_rule.hpp"
 
@@ -38,7 +39,7 @@ std::vector<Followed> follow(std::span<const DeviceJob> jobs, const Options& opt
   for (const auto& job : jobs) {
     auto& one = out.emplace_back(Followed{std::ssize(out), StopRule(options)});
     one.fit.ridge = options.ridge;
-    one.fit.form = "batched";
+    one.fit.form = name_of(Form::batched);
     if (job.resume != nullptr)
       for (const double objective : job.resume->objective) one.take(objective);
   }
@@ -201,8 +202,18 @@ std::vector<std::optional<Fit>> factorise_batch(std::span<const DeviceJob> jobs,
   const auto start = std::chrono::steady_clock::now();
   auto fits = Run(jobs, options, device, hooks).finish(chunk);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  for (auto& fit : fits)
-    if (fit) fit->seconds.dense = seconds.count() / static_cast<double>(jobs.size());
+  const auto machine = device.is_cuda() ? Machine::gpu() : Machine{};
+  for (std::size_t i = 0; i < fits.size(); ++i) {
+    if (!fits[i]) continue;
+    const Rows& rows = jobs[i].rows;
+    const FitShape shape{rows.count(), rows.width(), options.rank,
+                         kept_per_feature(rows.count(), options.density)};
+    const auto before = jobs[i].resume == nullptr ? 0 : std::ssize(jobs[i].resume->objective);
+    fits[i]->seconds.dense = seconds.count() / static_cast<double>(jobs.size());
+    fits[i]->predicted_seconds =
+        predict(shape, Form::batched, machine)
+            .fit_seconds(static_cast<double>(std::ssize(fits[i]->objective) - before));
+  }
   return fits;
 }
 

@@ -149,35 +149,24 @@ std::string count_text(double count) { return std::to_string(std::llround(count)
 
 // What was chosen and how right the prediction was, told once for the whole stage. Collective.
 void log_cost(const Block& block, cluster::Communicator& comm) {
-  enum : std::size_t { measured, predicted, on_device, device_seconds, of_form };
-  constexpr Form forms[] = {Form::bounded, Form::streamed, Form::gram};
+  enum : std::size_t { measured, predicted, of_form };
+  constexpr Form forms[] = {Form::bounded, Form::streamed, Form::gram, Form::batched, Form::device};
   std::vector<double> sums(of_form + std::size(forms), 0);
   for (std::size_t i = 0; i < block.forms.size(); ++i) {
     if (block.forms[i].empty()) continue;
-    if (block.forms[i] == "batched" || block.forms[i] == "device") {
-      ++sums[on_device];
-      sums[device_seconds] += block.seconds[i];
-      continue;
-    }
     sums[measured] += block.seconds[i];
     sums[predicted] += block.predicted_seconds[i];
     ++sums[of_form + static_cast<std::size_t>(form_named(block.forms[i]))];
   }
   cluster::all_reduce_sum(comm, std::span<double>(sums));
-  if (comm.rank() != 0) return;
-  if (sums[on_device] > 0)
-    cluster::log_info("dictionary: " + count_text(sums[on_device]) +
-                      " factorisations on devices, " +
-                      cluster::format_duration(sums[device_seconds]) +
-                      " of a rank (the cost model is of processors)");
   std::string counts;
   for (const auto form : forms)
     if (const auto count = sums[of_form + static_cast<std::size_t>(form)]; count > 0)
       counts += (counts.empty() ? "" : ", ") + count_text(count) + " " + name_of(form);
-  if (!counts.empty())
-    cluster::log_info("dictionary: factorisations: " + counts + "; " +
-                      cluster::format_duration(sums[measured]) + " of a group, predicted " +
-                      cluster::format_duration(sums[predicted]));
+  if (comm.rank() != 0 || counts.empty()) return;
+  cluster::log_info("dictionary: factorisations: " + counts + "; " +
+                    cluster::format_duration(sums[measured]) + " of a group, predicted " +
+                    cluster::format_duration(sums[predicted]));
 }
 
 // Of one factorisation of so many tokens, on the device of each rank of the group.

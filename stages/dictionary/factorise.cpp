@@ -40,7 +40,7 @@ class Run {
         group_(group),
         hooks_(hooks),
         shape_(shape_of(shard, options, group)),
-        form_(choose_form(shape_, options.form)),
+        form_(shard.device != nullptr ? Form::device : choose_form(shape_, options.form)),
         alternation_(make_alternation()),
         stop_(options) {}
 
@@ -183,11 +183,12 @@ Fit Run::finish() {
   while (fit_.stop_reason.empty()) step();
   fit_.ridge = alternation_->ridge().lambda();
   fit_.best_iteration = stop_.best_iteration();
-  fit_.form = shard_.device != nullptr ? "device" : name_of(form_);
+  fit_.form = name_of(form_);
   fit_.share_computed = steps_ == 0 ? 0 : computed_ / static_cast<double>(steps_);
   fit_.seconds = alternation_->seconds();
-  if (shard_.device == nullptr)
-    fit_.predicted_seconds = predict(shape_, form_).fit_seconds(static_cast<double>(steps_));
+  const bool gpu = shard_.device != nullptr && shard_.device->device.is_cuda();
+  fit_.predicted_seconds = predict(shape_, form_, gpu ? Machine::gpu() : Machine{})
+                               .fit_seconds(static_cast<double>(steps_));
   fit_.factors.width = shard_.rows.width();
   fit_.factors.rank = options_.rank;
   fit_.factors.features = as_floats(best_.features());

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <vector>
 
 #include "bench/counting_communicator.hpp"
 #include "stages/dictionary/factorise.hpp"
@@ -42,6 +43,45 @@ TEST(CostModel, SaysWhatARankSends) {
                   predict(shape, Form::streamed).bytes_sent, ranks)  // a byte of rounding each
           << ranks << " ranks, " << rows << " rows";
     }
+}
+
+// A device's iterations are told some at a time: what was sent for each of those portions.
+std::vector<double> counted_on_devices(int ranks, std::int64_t rows, std::int64_t width,
+                                       const Options& options) {
+  const auto columns = make_columns(rows, width);
+  std::vector<double> portions;
+  cluster::run_on_threads(ranks, [&](cluster::Communicator& group) {
+    bench::CountingCommunicator counting(group);
+    std::int64_t last = 0;
+    FitHooks hooks;
+    hooks.progress = [&](std::int64_t, double) {
+      const auto sent = counting.bytes() - last;
+      last = counting.bytes();
+      if (group.rank() == 0 && sent > 0) portions.push_back(static_cast<double>(sent));
+    };
+    fit_in_form(counting, columns, width, options, "device", hooks);
+  });
+  return portions;
+}
+
+TEST(CostModel, SaysWhatARankOfDevicesSends) {
+  Options options;
+  options.rank = 12;
+  options.stop = "patience";
+  options.max_iterations = 32;
+  for (const int ranks : {2, 3}) {
+    const FitShape shape{1000, 16, options.rank, kept_per_feature(1000, options.density), ranks};
+    const auto portions = counted_on_devices(ranks, 1000, 16, options);
+    ASSERT_EQ(portions.size(), 4u);  // the first has the start
+    for (std::size_t i = 1; i < portions.size(); ++i)
+      EXPECT_NEAR(portions[i], 8 * predict(shape, Form::device).bytes_sent, 8 * ranks) << ranks;
+  }
+}
+
+TEST(CostModel, AGpuIsFaster) {
+  const FitShape shape{6000, 2304, 100, 60};
+  for (const auto form : {Form::batched, Form::device})
+    EXPECT_LT(predict(shape, form, Machine::gpu()).seconds, predict(shape, form).seconds / 10);
 }
 
 TEST(CostModel, ALongFitIsWorthItsStart) {
