@@ -117,18 +117,26 @@ double parameters_of(const model::Checkpoint& checkpoint) {
   return count;
 }
 
+bool on_gpus(const Configuration& c) { return c.run.device == "cuda"; }
+
+dictionary::Machine machine_of(const Configuration& c) {
+  return on_gpus(c) ? dictionary::Machine::gpu() : dictionary::Machine{};
+}
+
+// As the solver chooses it.
+dictionary::Form form_on_machine(const Configuration& c, const dictionary::FitShape& shape) {
+  if (!on_gpus(c)) return dictionary::choose_form(shape, dictionary::form_of(c.dictionary));
+  const bool shared = shape.ranks > 1 || c.dictionary.scope != "concept";
+  return shared ? dictionary::Form::device : dictionary::Form::batched;
+}
+
 // The factorisations, by the cost model that the solver chooses with.
 json dictionary_plan(const Configuration& c, const model::ModelConfig& config, std::int64_t tokens,
                      std::int64_t concepts, double gflops, int ranks) {
   const auto shape = fit_shape(c, config, tokens, ranks);
-  const bool gpu = c.run.device == "cuda";
-  auto machine = gpu ? dictionary::Machine::gpu() : dictionary::Machine{};
+  auto machine = machine_of(c);
   machine.product_rate = gflops * 1e9;
-  // The form as the solver chooses it, what it takes at the rate given.
-  const auto form = !gpu ? dictionary::choose_form(shape, dictionary::form_of(c.dictionary))
-                    : shape.ranks > 1 || c.dictionary.scope != "concept"
-                        ? dictionary::Form::device
-                        : dictionary::Form::batched;
+  const auto form = form_on_machine(c, shape);
   const auto cost = dictionary::predict(shape, form, machine);
   const double fits = c.dictionary.scope == "concept" ? static_cast<double>(concepts) : 1;
   return {{"scope", c.dictionary.scope},
@@ -180,13 +188,15 @@ std::string dictionary_line(const json& d) {
   const auto bytes = [&](const char* key) {
     return model::format_bytes(static_cast<std::int64_t>(d.at(key).get<double>()));
   };
+  const auto form = d.at("form").get<std::string>();
+  const bool gpu = form == "batched" || form == "device";
   char flops[32];
   std::snprintf(flops, sizeof flops, "%.3g", d.at("flops_an_iteration").get<double>());
   return std::to_string(std::llround(d.at("factorisations").get<double>())) + " of about " +
-         std::to_string(d.at("rows").get<std::int64_t>()) + " tokens, " +
-         d.at("form").get<std::string>() + " form; an iteration of one rank: " + flops +
-         " flops, " + bytes("bytes_an_iteration") + " moved, " + bytes("bytes_sent_an_iteration") +
-         " sent; " + bytes("bytes_a_rank") + " a rank; in all " +
+         std::to_string(d.at("rows").get<std::int64_t>()) + " tokens, " + form +
+         " form; an iteration of one rank: " + flops + " flops, " + bytes("bytes_an_iteration") +
+         " moved, " + bytes("bytes_sent_an_iteration") + " sent; " + bytes("bytes_a_rank") +
+         (gpu ? " on its GPU; in all " : " a rank; in all ") +
          cluster::format_duration(d.at("rank_hours").get<double>() * 3600) + " of one rank";
 }
 
@@ -221,14 +231,15 @@ ExitCode plan_command(const Words& words) {
       {}};
   add_configuration_options(line.options);
   line.options.add_options()("json", "as JSON")(
-      "gflops", po::value<double>()->default_value(dictionary::Machine{}.product_rate / 1e9),
-      "float32 rate of one rank, GFLOP/s")("ranks", po::value<int>()->default_value(1),
-                                           "ranks that share a joint dictionary");
+      "gflops", po::value<double>(),
+      "float32 rate of one rank, GFLOP/s; left out: of a core, or with run.device = cuda of a GPU")(
+      "ranks", po::value<int>()->default_value(1), "ranks that share a joint dictionary");
   const auto values = line.parse(words);
   if (!values) return ExitCode::done;
   Configuration configuration;
   read_configuration(configuration, *values);
-  const auto gflops = (*values)["gflops"].as<double>();
+  const auto gflops = values->contains("gflops") ? (*values)["gflops"].as<double>()
+                                                 : machine_of(configuration).product_rate / 1e9;
   const auto ranks = (*values)["ranks"].as<int>();
   Problems problems;
   if (!(gflops > 0) || !std::isfinite(gflops))

@@ -91,8 +91,5 @@ std::unique_ptr<Alternation> make_gram_alternation(const Shard& shard, const Opt
 std::unique_ptr<Alternation> make_device_alternation(const Shard& shard, const Options& options,
                                                      const DevicePlace& place,
                                                      cluster::Communicator& group);
-// Bytes on the device of the rank that has the most rows.
-double device_alternation_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank,
-                                std::int64_t kept);
 
 }  // namespace quench::dictionary

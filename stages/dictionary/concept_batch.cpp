@@ -7,6 +7,7 @@
 #include "cluster/error.hpp"
 #include "cluster/log.hpp"
 #include "cluster/partition.hpp"
+#include "stages/dictionary/cost_model.hpp"
 #include "stages/dictionary/device_factorise.hpp"
 #include "stages/dictionary/device_place.hpp"
 #include "stages/dictionary/fit_record.hpp"
@@ -23,7 +24,8 @@ std::int64_t fitting(const Inputs& inputs, const Options& options, cluster::Cont
   const auto rows = largest == tasks.end() ? 1 : static_cast<std::int64_t>(largest->cost);
   const auto memory =
       cluster::all_reduce_value(context.world(), context.session.device().memory, cluster::Op::min);
-  const double each = device_bytes(rows, inputs.width, options.rank);
+  const FitShape shape{rows, inputs.width, options.rank, kept_per_feature(rows, options.density)};
+  const double each = predict(shape, Form::batched).resident_bytes;
   return std::max<std::int64_t>(
       1, static_cast<std::int64_t>(share * static_cast<double>(memory) / each));
 }

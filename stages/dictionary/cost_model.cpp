@@ -85,6 +85,18 @@ Cost predict_direct(const FitShape& shape, bool bounded, const Machine& machine)
   return out;
 }
 
+// A in both precisions, half of it again while a batch is narrowed; some ten of G and of F.
+double batched_bytes(const Sizes& s) {
+  return 4 * (5 * s.rows * s.d + 12 * s.k * s.rows + 20 * s.k * s.d + 20 * s.k * s.k);
+}
+
+// The rows; six Gs, one of them with its keys; sums and systems; blocks of columns and of rows.
+double device_bytes(const Sizes& s) {
+  const double small = std::min(s.d, s.k);
+  return 4 * s.rows * s.d + 106 * s.k * std::min(s.m, s.rows) +
+         8 * (8 * s.k * (s.d + s.k) + 6 * (small * small + s.k * s.k)) + 4.0 * device_block_bytes;
+}
+
 // ATen's operations on rows of float32 and sums of float64 (device_alternation.cpp,
 // device_batch.cpp). A batch makes A G and G^T G as dense products, the other one from the entries.
 Cost predict_on_device(const FitShape& shape, bool batched, const Machine& machine) {
@@ -119,6 +131,7 @@ Cost predict_on_device(const FitShape& shape, bool batched, const Machine& machi
                    (rounds + 2) * 2 * std::ceil(std::log2(shape.ranks)) * machine.latency;
   }
   out.start_seconds = 2 * numbers * (s.d + s.k) / machine.system_rate;
+  out.resident_bytes = batched ? batched_bytes(s) : device_bytes(s);
   return out;
 }
 

@@ -29,6 +29,9 @@ enum class Form : std::uint8_t { bounded, streamed, gram, batched, device };
 std::string name_of(Form form);
 Form form_named(const std::string& name);
 
+// What a block of columns takes on a device for a while.
+constexpr std::int64_t device_block_bytes = std::int64_t{1} << 29;
+
 // What one rank and one link do: orders of size for a server of the 2020s.
 struct Machine {
   double product_rate = 1.2e11;  // float32 flops a second of one rank
@@ -49,7 +52,7 @@ struct Cost {
   double bytes_sent = 0;      // by one rank, an iteration
   double seconds = 0;         // an iteration
   double start_seconds = 0;   // once: the first sums, and C
-  double resident_bytes = 0;  // memory of one rank, at most
+  double resident_bytes = 0;  // memory of one rank, at most; of one fit of a batch
   double gathered_bytes = 0;  // of rank 0 of the group besides, where G is whole: at a checkpoint
   double fit_seconds(double iterations) const { return start_seconds + iterations * seconds; }
 };

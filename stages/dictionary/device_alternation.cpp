@@ -375,17 +375,6 @@ std::vector<double> DeviceAlternation::read(const at::Tensor& reports) {
 
 }  // namespace
 
-double device_alternation_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank,
-                                std::int64_t kept) {
-  const auto sums = static_cast<double>(rank * (width + rank));
-  const auto systems =
-      static_cast<double>(std::min(rank, width) * std::min(rank, width) + rank * rank);
-  const auto entries = static_cast<double>(rank * std::min(kept, rows));
-  // The rows; six Gs, one of them with its keys; blocks of columns and of rows.
-  return 4.0 * static_cast<double>(rows * width) + 106 * entries + 8 * (8 * sums + 6 * systems) +
-         4 * working_bytes;
-}
-
 std::unique_ptr<Alternation> make_device_alternation(const Shard& shard, const Options& options,
                                                      const DevicePlace& place,
                                                      cluster::Communicator& group) {

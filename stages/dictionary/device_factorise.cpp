@@ -188,12 +188,6 @@ at::Tensor winner_mask(const at::Tensor& values, const at::Tensor& padding, cons
   return above | (equal & (equal.cumsum(2, at::kInt) <= room));
 }
 
-double device_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank) {
-  // A in both precisions, half of it again while a batch is narrowed; some ten of G and of F.
-  const auto numbers = 5 * rows * width + 12 * rank * rows + 20 * rank * width + 20 * rank * rank;
-  return 4.0 * static_cast<double>(numbers);
-}
-
 std::vector<std::optional<Fit>> factorise_batch(std::span<const DeviceJob> jobs,
                                                 const Options& options, at::Device device,
                                                 const BatchHooks& hooks, std::int64_t chunk) {

@@ -49,7 +49,4 @@ std::vector<std::optional<Fit>> factorise_batch(std::span<const DeviceJob> jobs,
 at::Tensor winner_mask(const at::Tensor& values, const at::Tensor& padding, const at::Tensor& kept,
                        std::int64_t most);
 
-// Bytes on the device of one job of a batch.
-double device_bytes(std::int64_t rows, std::int64_t width, std::int64_t rank);
-
 }  // namespace quench::dictionary

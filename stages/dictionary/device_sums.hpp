@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cluster/communicator.hpp"
+#include "stages/dictionary/cost_model.hpp"
 
 // Inside device_*.cpp only.
 namespace quench::dictionary {
@@ -17,12 +18,9 @@ inline void sum_over_ranks(at::Tensor& values, cluster::Communicator& comm) {
   comm.all_reduce({values.data_ptr(), values.numel(), type}, cluster::Op::sum);
 }
 
-// What a block of columns takes on the device for a while.
-constexpr std::int64_t working_bytes = std::int64_t{1} << 29;
-
 // Columns to work on at a time, each of which takes so many bytes for a while.
 inline std::int64_t columns_a_block(std::int64_t bytes_a_column) {
-  return std::max<std::int64_t>(1, working_bytes / std::max<std::int64_t>(1, bytes_a_column));
+  return std::max<std::int64_t>(1, device_block_bytes / std::max<std::int64_t>(1, bytes_a_column));
 }
 
 }  // namespace quench::dictionary

@@ -172,9 +172,9 @@ void log_cost(const Block& block, cluster::Communicator& comm) {
 // Of one factorisation of so many tokens, on the device of each rank of the group.
 double device_bytes_of(std::int64_t tokens, const Inputs& inputs, const Options& options,
                        const cluster::Communicator& group) {
-  const auto share = (tokens + group.size() - 1) / group.size();
-  return device_alternation_bytes(share, inputs.width, options.rank,
-                                  kept_per_feature(tokens, options.density));
+  const FitShape shape{tokens, inputs.width, options.rank,
+                       kept_per_feature(tokens, options.density), group.size()};
+  return predict(shape, Form::device).resident_bytes;
 }
 
 // Collective over the world.

@@ -130,6 +130,18 @@ def test_plan_counts_the_activations_factorised(config, run):
     assert off["forward_tokens"] < on["forward_tokens"] == every["forward_tokens"]  # layer 2 is the last
 
 
+def test_plan_of_gpus_has_their_forms_and_their_rate(config, run):
+    def plan(*words):
+        words = [tiny_run.QUENCH, "plan", "-c", config, "--set", f"run.directory={run}", "--set", "run.device=cuda", *words, "--json"]
+        return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    alone, joint = plan(), plan("--set", "dictionary.scope=vocabulary", "--ranks", "2")
+    assert (alone["dictionary"]["form"], joint["dictionary"]["form"]) == ("batched", "device")
+    assert alone["dictionary"]["bytes_sent_an_iteration"] == 0 < joint["dictionary"]["bytes_sent_an_iteration"]
+    assert min(p["dictionary"]["bytes_a_rank"] for p in (alone, joint)) > 0
+    assert alone["assumed_gflops_a_rank"] > 1000 > plan("--gflops", "500")["assumed_gflops_a_rank"] == 500
+
+
 def test_plan_counts_what_a_cell_asks(config, run):
     def tokens(*assignments):
         words = [tiny_run.QUENCH, "plan", "-c", config, *settings(f"run.directory={run}", "activations.layers=", *assignments), "--json"]
