@@ -67,7 +67,7 @@ at::Tensor gated(Activation activation, at::Tensor gate, const at::Tensor& up) {
   return at::gelu_(gate, "tanh").mul_(up);
 }
 
-at::Tensor added(const at::Tensor& x, at::Tensor change) {
+at::Tensor added(const at::Tensor& x, const at::Tensor& change) {
   return c10::GradMode::is_enabled() ? x + change : change.add_(x);
 }
 

@@ -21,6 +21,6 @@ at::Tensor rotate(const at::Tensor& x, const Rotation& rotation);
 at::Tensor gated(Activation activation, at::Tensor gate, const at::Tensor& up);
 
 // x + change, same shapes. `change` is the caller's no longer.
-at::Tensor added(const at::Tensor& x, at::Tensor change);
+at::Tensor added(const at::Tensor& x, const at::Tensor& change);
 
 }  // namespace quench::model
