@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <vector>
 
-#include "cluster/heap.hpp"
 #include "cluster/log.hpp"
 
 namespace quench::bench {
@@ -32,7 +31,6 @@ inline double median(std::vector<double> values) {
 // output is the figures' alone.
 template <typename Run>
 int guarded(const char* name, const Run& run) {
-  cluster::keep_freed_memory();
   cluster::start_log();
   try {
     return run();
