@@ -62,8 +62,9 @@ class GramAlternation final : public Alternation {
   void settle(std::int64_t column);
   const Candidates& screen();
   void multiply(const SparseColumns& coefficients);
-  at::Tensor lines_with(const SparseColumns& coefficients) const;
-  at::Tensor whole(const at::Tensor& lines) const;
+  void cross_line(std::int64_t c, const SparseColumns& coefficients, double* out) const;
+  at::Tensor common_with(const SparseColumns& coefficients) const;
+  at::Tensor gram_with(const SparseColumns& coefficients, const at::Tensor& common) const;
   void take(SparseColumns coefficients);
 
   double square() const { return shard_.rows.scale() * shard_.rows.scale(); }
@@ -182,7 +183,7 @@ void GramAlternation::solve() {
   std::optional<OneThread> alone;
   if (rank_ <= small) alone.emplace();
   const auto scales = gram_.diagonal().sqrt().clamp_min(1e-8);
-  mix_ = ridge_.solve(gram_, at::diag(scales));
+  mix_ = ridge_.inverse(gram_).mul_(scales);
   features_from_ = current_;
   mixed_ = residual_ > least_residual && well_posed(gram_);
   if (mixed_) {
@@ -275,43 +276,58 @@ const Candidates& GramAlternation::screen() {
   return candidates_;
 }
 
-// (P G)^T of the coefficients into crossed_. Whole lines of P, which the processor fetches ahead by
-// itself.
+// (P G)^T of the coefficients into crossed_: one pass over P.
 void GramAlternation::multiply(const SparseColumns& coefficients) {
   std::vector<float> factors(coefficients.values);
   for (float& factor : factors) factor *= static_cast<float>(square());
   float* out = crossed_.mutable_data_ptr<float>();
-  at::parallel_for(0, rank_, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto k = begin; k < end; ++k) {
-      const auto offset = coefficients.offsets[k];
-      kernels::weighted_sum(token_gram_.products.data(), coefficients.rows.data() + offset,
-                            factors.data() + offset, coefficients.offsets[k + 1] - offset, count_,
-                            out + k * count_);
+  const auto& products = token_gram_.products;
+  at::parallel_for(0, products.panels(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      const auto column = i * PanelMatrix::width;
+      kernels::multiply_panel(products.panel(i), products.panel(std::min(i + 1, end - 1)),
+                              coefficients.rows.data(), factors.data(), coefficients.offsets.data(),
+                              rank_, std::min(PanelMatrix::width, count_ - column), out + column,
+                              count_);
     }
   });
 }
 
-// crossed_ G', [K + 2, K] float64: the last two lines are s^T G' and 1^T G'.
-at::Tensor GramAlternation::lines_with(const SparseColumns& coefficients) const {
-  auto out = at::empty({rank_ + 2, rank_}, at::kDouble);
-  double* sums = out.mutable_data_ptr<double>();
-  const float* crossed = crossed_.const_data_ptr<float>();
-  at::parallel_for(0, rank_ + 2, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto c = begin; c < end; ++c)  // a line of crossed_ stays in the innermost cache
-      for (std::int64_t k = 0; k < rank_; ++k) {
-        const auto first = coefficients.offsets[k];
-        sums[c * rank_ + k] = kernels::gathered_dot(
-            crossed + c * count_, coefficients.rows.data() + first,
-            coefficients.values.data() + first, coefficients.offsets[k + 1] - first);
-      }
+// s^T G' and 1^T G', [2, K] float64.
+at::Tensor GramAlternation::common_with(const SparseColumns& coefficients) const {
+  auto out = at::empty({2, rank_}, at::kDouble);
+  for (std::int64_t line = 0; line < 2; ++line)
+    cross_line(rank_ + line, coefficients, out[line].mutable_data_ptr<double>());
+  return out;
+}
+
+// G^T C G', [K, K] float64, with common_with(G').
+at::Tensor GramAlternation::gram_with(const SparseColumns& coefficients,
+                                      const at::Tensor& common) const {
+  auto out = at::empty({rank_, rank_}, at::kDouble);
+  double* lines = out.mutable_data_ptr<double>();
+  const double *sums = sums_.const_data_ptr<double>(), *along = along_.const_data_ptr<double>();
+  const double *s = common.const_data_ptr<double>(), *one = s + rank_;
+  at::parallel_for(0, rank_, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto c = begin; c < end; ++c) {
+      double* line = lines + c * rank_;
+      cross_line(c, coefficients, line);
+      for (std::int64_t k = 0; k < rank_; ++k) line[k] += sums[c] * s[k] + along[c] * one[k];
+    }
   });
   return out;
 }
 
-// G^T C G', [K, K] float64, from lines_with(G').
-at::Tensor GramAlternation::whole(const at::Tensor& lines) const {
-  return lines.slice(0, 0, rank_) + at::outer(sums_, lines[rank_]) +
-         at::outer(along_, lines[rank_ + 1]);
+// Line c of crossed_, which stays in the innermost cache, times G': out, [K].
+void GramAlternation::cross_line(std::int64_t c, const SparseColumns& coefficients,
+                                 double* out) const {
+  const float* line = crossed_.const_data_ptr<float>() + c * count_;
+  for (std::int64_t k = 0; k < rank_; ++k) {
+    const auto first = coefficients.offsets[k];
+    out[k] = kernels::gathered_dot(line, coefficients.rows.data() + first,
+                                   coefficients.values.data() + first,
+                                   coefficients.offsets[k + 1] - first);
+  }
 }
 
 // G becomes `coefficients`.
@@ -323,10 +339,10 @@ void GramAlternation::take(SparseColumns coefficients) {
   multiply(*coefficients_);
   by_row_ = by_row(*coefficients_, count_);
   gram_ = gram(*coefficients_, by_row_);
-  const auto lines = lines_with(*coefficients_);
-  sums_ = lines[rank_ + 1];
-  along_ = lines[rank_] + sums_ * (token_gram_.square * square());
-  crossed_gram_ = whole(lines);
+  const auto common = common_with(*coefficients_);
+  sums_ = common[1];
+  along_ = common[0] + sums_ * (token_gram_.square * square());
+  crossed_gram_ = gram_with(*coefficients_, common);
   laps.lap(seconds_.sparse);
 }
 
@@ -346,7 +362,7 @@ std::vector<double> GramAlternation::iterate(const StopRule& /*rule*/,
   laps.lap(seconds_.dense);
   auto winners = keep_largest(candidates, kept_, *alone_);
   laps.lap(seconds_.winners);
-  const double cross = mixed_ ? cross_of(mix_, whole(lines_with(winners)))
+  const double cross = mixed_ ? cross_of(mix_, gram_with(winners, common_with(winners)))
                               : cross_of(features_, dictionary::product(shard_.rows, winners));
   laps.lap(seconds_.systems);
   take(std::move(winners));

@@ -204,30 +204,21 @@ void add_weighted(const Half* rows, const std::int32_t* places, const float* fac
 }
 
 // Four rows at a time, so that the sums are loaded and stored a quarter as often.
-QUENCH_CLONES void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
-                                std::int64_t entries, std::int64_t width, float* sums) {
-  constexpr std::int64_t together = 4;
-  std::memset(sums, 0, width * sizeof(float));
-  for (std::int64_t e = 0; e < entries; e += together) {
-    const float* parts[together];
-    Floats weights[together];
-    for (std::int64_t u = 0; u < together; ++u) {
-      const bool there = e + u < entries;
-      parts[u] = rows + places[there ? e + u : e] * width;
-      weights[u] = Floats{} + (there ? factors[e + u] : 0.0F);
+// A column's sums stay in a register and the panel in a cache; the next one comes in meanwhile,
+// since lines in no order are not fetched ahead by themselves.
+QUENCH_CLONES void multiply_panel(const float* panel, const float* next, const std::int32_t* places,
+                                  const float* factors, const std::int64_t* offsets,
+                                  std::int64_t columns, std::int64_t width, float* out,
+                                  std::int64_t out_stride) {
+  static_assert(panel_columns == lanes);
+  for (std::int64_t k = 0; k < columns; ++k) {
+    Floats sums = {}, line;
+    for (auto e = offsets[k]; e < offsets[k + 1]; ++e) {
+      load(panel + places[e] * panel_columns, line);
+      sums += line * (Floats{} + factors[e]);
+      __builtin_prefetch(next + places[e] * panel_columns, 0, 2);
     }
-    std::int64_t j = 0;
-    for (; j + lanes <= width; j += lanes) {
-      Floats total, part;
-      load(sums + j, total);
-      for (std::int64_t u = 0; u < together; ++u) {
-        load(parts[u] + j, part);
-        total += part * weights[u];
-      }
-      std::memcpy(sums + j, &total, sizeof total);
-    }
-    for (; j < width; ++j)
-      for (std::int64_t u = 0; u < together; ++u) sums[j] += parts[u][j] * weights[u][0];
+    std::memcpy(out + k * out_stride, &sums, width * sizeof(float));
   }
 }
 

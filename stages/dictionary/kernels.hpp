@@ -18,9 +18,16 @@ void add_weighted(const float* rows, const std::int32_t* places, const float* fa
 void add_weighted(const Half* rows, const std::int32_t* places, const float* factors,
                   std::int64_t entries, std::int64_t width, double* sums);
 
-// sums[j] = the same in float32.
-void weighted_sum(const float* rows, const std::int32_t* places, const float* factors,
-                  std::int64_t entries, std::int64_t width, float* sums);
+// Columns of a matrix lie in panels of so many, [rows, panel_columns] each, of which a core's
+// second cache holds two of 8,000 rows and more.
+constexpr std::int64_t panel_columns = 16;
+
+// out[k * out_stride + j], j < width = sum over e of factors[e] * panel[places[e], j], of the e
+// from offsets[k] to offsets[k + 1], for every k < columns. `next`: the panel that will be asked
+// for after this one.
+void multiply_panel(const float* panel, const float* next, const std::int32_t* places,
+                    const float* factors, const std::int64_t* offsets, std::int64_t columns,
+                    std::int64_t width, float* out, std::int64_t out_stride);
 
 // Sum over e of factors[e] * values[places[e]], in float64.
 double gathered_dot(const float* values, const std::int32_t* places, const float* factors,

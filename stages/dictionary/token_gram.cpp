@@ -77,31 +77,30 @@ TokenGram about(std::vector<double> center, const Rows& rows) {
     const auto along = at::mv(panel.to(at::kDouble), vector).sub_(out.square);
     std::copy_n(along.const_data_ptr<double>(), panel.size(0), out.along.data() + first);
   });
-  out.products.resize(rows.count() * rows.count());
+  out.products = PanelMatrix(rows.count());
   return out;
 }
 
 // Lines of the gram and their mirror image from a block of them, for the columns j >= from:
 // gram[line, j] = gram[j, line] = block[i, j] for every i-th of `lines`; a cache line at a time.
 void place(const float* block, std::span<const std::int64_t> lines, std::int64_t count,
-           std::int64_t from, float* gram) {
+           std::int64_t from, PanelMatrix& gram) {
   constexpr std::int64_t tile = 16;
   const auto height = std::ssize(lines);
   at::parallel_for(from, count, 256, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = 0; i < height; ++i)
-      std::copy(block + i * count + begin, block + i * count + end,
-                gram + lines[i] * count + begin);
+      gram.set(lines[i], begin, end, block + i * count + begin);
     for (std::int64_t i = 0; i < height; i += tile)
       for (auto j = begin; j < end; ++j)
         for (auto u = i; u < std::min(height, i + tile); ++u)
-          gram[j * count + lines[u]] = block[u * count + j];
+          gram.at(j, lines[u]) = block[u * count + j];
   });
 }
 
 // The rows `lines` of the gram, and the columns. Ascending lines of which all before are there:
 // `triangle` computes from each block's first line on.
 void fill(const Products& products, std::span<const std::int64_t> lines, std::int64_t count,
-          bool triangle, float* gram) {
+          bool triangle, PanelMatrix& gram) {
   constexpr std::int64_t most = 384;
   HugeVector<float> block(std::min<std::int64_t>(most, std::ssize(lines)) * count);
   for (std::int64_t first = 0; first < std::ssize(lines); first += most) {
@@ -114,11 +113,25 @@ void fill(const Products& products, std::span<const std::int64_t> lines, std::in
 
 }  // namespace
 
+PanelMatrix::PanelMatrix(std::int64_t count) : count_(count), numbers_(panels() * count * width) {
+  // What is beyond the last column is read, though not used.
+  if (count % width != 0) std::fill(numbers_.end() - count * width, numbers_.end(), 0.0F);
+}
+
+void PanelMatrix::set(std::int64_t row, std::int64_t begin, std::int64_t end, const float* values) {
+  while (begin < end) {
+    const auto piece = std::min(end, (begin / width + 1) * width) - begin;
+    std::copy_n(values, piece, &at(row, begin));
+    values += piece;
+    begin += piece;
+  }
+}
+
 TokenGram token_gram(const Rows& rows) {
   auto out = about(mean_row(rows), rows);
   std::vector<std::int64_t> lines(rows.count());
   std::iota(lines.begin(), lines.end(), 0);
-  fill(Products(rows, out), lines, rows.count(), true, out.products.data());
+  fill(Products(rows, out), lines, rows.count(), true, out.products);
   return out;
 }
 
@@ -134,7 +147,6 @@ const TokenGram& SharedTokenGram::block() const {
 TokenGram SharedTokenGram::of(const Rows& rows, std::span<const std::int32_t> tokens) const {
   const auto& shared = block();
   const auto count = rows.count();
-  const auto shared_count = std::ssize(tokens_);
   std::vector<std::int64_t> own;            // lines that the block lacks
   std::vector<std::int64_t> lines, places;  // the others, and where they are in the block
   for (std::int64_t i = 0; i < count; ++i) {
@@ -150,10 +162,9 @@ TokenGram SharedTokenGram::of(const Rows& rows, std::span<const std::int32_t> to
   at::parallel_for(0, std::ssize(lines), 64, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i)
       for (std::size_t j = 0; j < lines.size(); ++j)
-        out.products[lines[i] * count + lines[j]] =
-            shared.products[places[i] * shared_count + places[j]];
+        out.products.at(lines[i], lines[j]) = shared.products.at(places[i], places[j]);
   });
-  fill(Products(rows, out), own, count, false, out.products.data());
+  fill(Products(rows, out), own, count, false, out.products);
   return out;
 }
 

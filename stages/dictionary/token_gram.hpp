@@ -8,15 +8,41 @@
 #include <vector>
 
 #include "stages/dictionary/huge_pages.hpp"
+#include "stages/dictionary/kernels.hpp"
 #include "stages/dictionary/rows.hpp"
 
 namespace quench::dictionary {
+
+// A matrix of n x n whose columns lie in panels, [n / 16, n, 16]: products with sparse columns read
+// each number once from memory, whatever the order of the rows that they ask for.
+class PanelMatrix {
+ public:
+  static constexpr std::int64_t width = kernels::panel_columns;
+
+  PanelMatrix() = default;
+  explicit PanelMatrix(std::int64_t count);
+
+  std::int64_t panels() const { return (count_ + width - 1) / width; }
+  const float* panel(std::int64_t i) const { return numbers_.data() + i * count_ * width; }
+  float& at(std::int64_t row, std::int64_t column) { return numbers_[place(row, column)]; }
+  float at(std::int64_t row, std::int64_t column) const { return numbers_[place(row, column)]; }
+  // Of a row, the columns [begin, end).
+  void set(std::int64_t row, std::int64_t begin, std::int64_t end, const float* values);
+
+ private:
+  std::int64_t place(std::int64_t row, std::int64_t column) const {
+    return (column / width * count_ + row) * width + column % width;
+  }
+
+  std::int64_t count_ = 0;
+  HugeVector<float> numbers_;
+};
 
 // C = A^T A, stored units, about a common row u: what tokens have in common is most of their
 // length, and would leave the rest to float32 rounding.
 //   C_ij = products_ij + along_i + along_j + square
 struct TokenGram {
-  HugeVector<float> products;  // [n, n]: <a_i - u, a_j - u>
+  PanelMatrix products;        // [n, n]: <a_i - u, a_j - u>
   std::vector<double> center;  // u, [d]
   std::vector<double> along;   // [n]: <a_i - u, u>
   double square = 0;           // <u, u>

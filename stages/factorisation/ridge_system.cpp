@@ -4,18 +4,24 @@
 
 namespace quench {
 
-at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_side) {
+at::Tensor RidgeSystem::factor(const at::Tensor& matrix) {
   for (;;) {
     auto system = matrix.clone();
     system.diagonal().add_(lambda_);
-    const auto [factor, info] = at::linalg_cholesky_ex(system);
-    if (info.item<int>() == 0) {
-      // Many right sides: an inverse and a product are the faster way.
-      return right_side.size(1) < matrix.size(0) ? at::cholesky_solve(right_side, factor)
-                                                 : at::mm(at::cholesky_inverse(factor), right_side);
-    }
+    auto [factor, info] = at::linalg_cholesky_ex(system);
+    if (info.item<int>() == 0) return factor;
     raise();
   }
+}
+
+// Many right sides: an inverse and a product are the faster way.
+at::Tensor RidgeSystem::solve(const at::Tensor& matrix, const at::Tensor& right_side) {
+  return right_side.size(1) < matrix.size(0) ? at::cholesky_solve(right_side, factor(matrix))
+                                             : at::mm(inverse(matrix), right_side);
+}
+
+at::Tensor RidgeSystem::inverse(const at::Tensor& matrix) {
+  return at::cholesky_inverse(factor(matrix));
 }
 
 void RidgeSystem::raise() {

@@ -12,8 +12,10 @@ class RidgeSystem {
  public:
   explicit RidgeSystem(double lambda, std::int64_t raises = 0) : lambda_(lambda), raises_(raises) {}
 
-  // Throws DataError when the system stays singular.
+  // Throws DataError when the system stays singular, as do the others.
   at::Tensor solve(const at::Tensor& matrix, const at::Tensor& right_side);
+  // (M + lambda I)^-1 of a symmetric M.
+  at::Tensor inverse(const at::Tensor& matrix);
   // Raises lambda for a system that was found to be singular elsewhere. Throws DataError when it
   // was raised too often.
   void raise();
@@ -21,6 +23,9 @@ class RidgeSystem {
   std::int64_t raises() const { return raises_; }
 
  private:
+  // Lower, of M + lambda I.
+  at::Tensor factor(const at::Tensor& matrix);
+
   double lambda_;
   std::int64_t raises_;
 };
