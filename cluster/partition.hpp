@@ -21,4 +21,11 @@ constexpr Range rows_of(std::int64_t rows, int size, int rank) {
   return {begin, begin + base + (rank < longer ? 1 : 0)};
 }
 
+// Whose the i-th of many things is, costliest first, when they are dealt to `size` ranks to and fro
+// (0, 1, 2, 2, 1, 0, 0, 1, ...): what ranks get costs about the same.
+constexpr int dealt_to(std::int64_t i, int size) {
+  const auto turn = static_cast<int>(i % (2 * std::int64_t{size}));
+  return turn < size ? turn : 2 * size - 1 - turn;
+}
+
 }  // namespace quench::cluster

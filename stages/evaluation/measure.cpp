@@ -1,8 +1,11 @@
 #include "stages/evaluation/measure.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "cluster/collectives.hpp"
+#include "cluster/partition.hpp"
 #include "model/generate.hpp"
 #include "stages/evaluation/codec.hpp"
 
@@ -54,20 +57,30 @@ std::vector<Measurement> Meter::measure(cluster::Communicator& group,
       results[i].reused = true;
     }
   }
-  // Every size()-th open probe is this rank's: neighbours are alike, so shares cost about the same.
+  // Costliest first: a token generated is a step of its own.
+  const auto cost = [&](std::int64_t i) {
+    const auto& probe = probes[i];
+    const auto generation = tasks::task_of(probe.kind).generation(probe, options_.asking);
+    auto tokens = std::ssize(probe.context);
+    for (const auto& continuation : probe.continuations) tokens += std::ssize(continuation);
+    return std::pair(generation ? generation->max_new_tokens : 0, tokens);
+  };
+  std::ranges::stable_sort(open, std::greater{}, cost);
   std::vector<const Probe*> mine;
-  for (std::size_t j = group.rank(); j < open.size(); j += group.size()) {
-    mine.push_back(&probes[open[j]]);
-  }
+  for (std::int64_t j = 0; j < std::ssize(open); ++j)
+    if (cluster::dealt_to(j, group.size()) == group.rank()) mine.push_back(&probes[open[j]]);
   std::string packed;
   cluster::agree(group, [&] { packed = pack(measure_locally(model, mine)); });
   const auto gathered = cluster::all_gather<char>(group, packed);
+  std::vector<std::vector<Measurement>> shares;
   for (int rank = 0; rank < group.size(); ++rank) {
     const auto piece = gathered.of(rank);
-    auto share = unpack({piece.data(), piece.size()});
-    for (std::size_t k = 0; k < share.size(); ++k) {
-      results[open[rank + k * group.size()]] = std::move(share[k]);
-    }
+    shares.push_back(unpack({piece.data(), piece.size()}));
+  }
+  std::vector<std::size_t> taken(shares.size());
+  for (std::int64_t j = 0; j < std::ssize(open); ++j) {
+    const auto rank = cluster::dealt_to(j, group.size());
+    results[open[j]] = std::move(shares[rank][taken[rank]++]);
   }
   return results;
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace quench::cluster {
 namespace {
 
@@ -27,6 +29,23 @@ TEST(RowsOf, HoldsBeyond32Bits) {
   EXPECT_EQ(rows_of(rows, 3, 0), (Range{0, 366503875927}));
   EXPECT_EQ(rows_of(rows, 3, 1), (Range{366503875927, 733007751854}));
   EXPECT_EQ(rows_of(rows, 3, 2), (Range{733007751854, rows}));
+}
+
+// Costs that fall evenly: every two rounds all ranks have the same.
+TEST(DealtTo, GivesRanksTheSameCost) {
+  for (int size = 1; size <= 9; ++size) {
+    const std::int64_t count = 6 * size;
+    std::vector<std::int64_t> cost(size), dealt(size);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto rank = dealt_to(i, size);
+      ASSERT_GE(rank, 0);
+      ASSERT_LT(rank, size);
+      cost[rank] += count - i;
+      ++dealt[rank];
+    }
+    EXPECT_EQ(cost, std::vector<std::int64_t>(size, 3 * (count + 1))) << size << " ranks";
+    EXPECT_EQ(dealt, std::vector<std::int64_t>(size, 6)) << size << " ranks";
+  }
 }
 
 }  // namespace
