@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <clocale>
 #include <cwctype>
+#include <initializer_list>
 #include <string_view>
 
 #include "cluster/error.hpp"
@@ -19,18 +20,32 @@ namespace {
 constexpr std::size_t least_letters = 3;
 constexpr std::size_t least_unspaced = 4;  // shorter ones are pieces of many words
 
-std::vector<std::u32string> forms_of(const std::u32string& letters) {
-  std::vector<std::u32string> forms = {letters, letters + U"s", letters + U"es"};
-  for (const std::u32string ending : {U"s", U"es"})
-    if (letters.ends_with(ending) && letters.size() >= least_letters + ending.size())
-      forms.push_back(letters.substr(0, letters.size() - ending.size()));
-  const auto exchange = [&](const std::u32string& ending, const std::u32string& other) {
-    if (letters.ends_with(ending) && letters.size() >= least_letters + ending.size())
-      forms.push_back(letters.substr(0, letters.size() - ending.size()) + other);
+bool ends_in(const std::u32string& word, std::initializer_list<const char32_t*> endings) {
+  return std::ranges::any_of(endings, [&](const auto* ending) { return word.ends_with(ending); });
+}
+
+// English plurals of a word: -es after a hiss, -s or -es after o, -s or -ies for y, else -s.
+std::vector<std::u32string> plurals_of(const std::u32string& word) {
+  if (ends_in(word, {U"s", U"x", U"z", U"ch", U"sh"})) return {word + U"es"};
+  std::vector<std::u32string> plurals{word + U"s"};
+  if (word.ends_with(U'o')) plurals.push_back(word + U"es");
+  if (word.ends_with(U'y')) plurals.push_back(word.substr(0, word.size() - 1) + U"ies");
+  return plurals;
+}
+
+// Words that this may be the plural of.
+std::vector<std::u32string> singulars_of(const std::u32string& word) {
+  if (ends_in(word, {U"us", U"is"})) return {};  // virus, Paris
+  std::vector<std::u32string> singulars;
+  const auto cut = [&](const std::u32string& ending, const std::u32string& other) {
+    if (!word.ends_with(ending) || word.size() < least_letters + ending.size()) return;
+    const auto singular = word.substr(0, word.size() - ending.size()) + other;
+    if (std::ranges::count(plurals_of(singular), word) > 0) singulars.push_back(singular);
   };
-  exchange(U"y", U"ies");
-  exchange(U"ies", U"y");
-  return forms;
+  cut(U"s", U"");
+  cut(U"ies", U"y");
+  cut(U"es", U"");
+  return singulars;
 }
 
 // What the C library knows of Unicode, whatever the user's locale.
@@ -41,6 +56,15 @@ locale_t unicode() {
     return made;
   }();
   return locale;
+}
+
+// A capital and a small letter after it, as at the start of a sentence or within brackets.
+bool is_capitalised(const std::string& text) {
+  if (text.empty() || first_invalid_byte(text)) return false;
+  const auto first = character_at(text, 0);
+  const auto rest = std::string_view(text).substr(first.size());
+  return !rest.empty() && iswupper_l(static_cast<wint_t>(code_point(first)), unicode()) != 0 &&
+         iswlower_l(static_cast<wint_t>(code_point(character_at(rest, 0))), unicode()) != 0;
 }
 
 }  // namespace
@@ -60,11 +84,13 @@ std::u32string letters_of(const std::string& decoded) {
 }
 
 WordIndex::WordIndex(std::int64_t vocab, const std::function<std::string(std::int32_t)>& decoded)
-    : letters_(vocab), spaced_(vocab, false) {
+    : letters_(vocab), spaced_(vocab, false), begins_word_(vocab, false) {
   for (std::int32_t token = 0; token < vocab; ++token) {
     const auto text = decoded(token);
     letters_[token] = letters_of(text);
     spaced_[token] = text.starts_with(' ');
+    begins_word_[token] =
+        spaced_[token] || (letters_[token].size() >= least_unspaced && is_capitalised(text));
     if (letters_[token].size() >= least_letters) tokens_[letters_[token]].push_back(token);
   }
 }
@@ -76,15 +102,20 @@ std::vector<std::int32_t> WordIndex::spellings(std::int32_t token) const {
 
 std::vector<std::int32_t> WordIndex::same_letters(std::int32_t stem) const {
   const auto& letters = letters_[stem];
-  if (!spaced_[stem] || letters.size() < least_letters) return {};
+  if (!begins_word_[stem] || letters.size() < least_letters) return {};
   std::vector<std::int32_t> out;
-  for (const auto& form : forms_of(letters)) {
+  const auto add = [&](const std::u32string& form) {
     const auto found = tokens_.find(form);
-    if (found == tokens_.end()) continue;
+    if (found == tokens_.end()) return false;
     std::ranges::copy_if(found->second, std::back_inserter(out), [&](auto token) {
       return token != stem && (spaced_[token] || form.size() >= least_unspaced);
     });
-  }
+    return true;
+  };
+  add(letters);
+  std::ranges::for_each(plurals_of(letters), add);
+  for (const auto& singular : singulars_of(letters))
+    if (add(singular)) break;  // houses: of house, then not of hous
   std::ranges::sort(out);
   return out;
 }

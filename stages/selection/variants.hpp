@@ -20,9 +20,10 @@ class WordIndex {
   // `decoded` is the text of a token alone; empty for special tokens, which are left out.
   WordIndex(std::int64_t vocab, const std::function<std::string(std::int32_t)>& decoded);
 
-  // The other tokens with the same letters as `stem` but for case, leading space and a plural s or
-  // es on either side; ascending. Only of a stem that begins a word (a space stands before it) and
-  // has 3 letters; of tokens without a space, those of 4 letters: others are pieces of many words.
+  // The other tokens with the same letters as `stem` but for case, leading space and an English
+  // plural's ending on either side; ascending. Only of a stem that begins a word (a space stands
+  // before it, or it is capitalised and has 4 letters) and has 3 letters; of tokens without a
+  // space, those of 4 letters: others are pieces of many words.
   std::vector<std::int32_t> same_letters(std::int32_t stem) const;
   // All tokens with exactly these letters but for case and leading space, this one among them.
   std::vector<std::int32_t> spellings(std::int32_t token) const;
@@ -32,6 +33,7 @@ class WordIndex {
  private:
   std::vector<std::u32string> letters_;  // [vocab]
   std::vector<bool> spaced_;             // [vocab]: a space stands before the letters
+  std::vector<bool> begins_word_;        // [vocab]
   std::unordered_map<std::u32string, std::vector<std::int32_t>> tokens_;
 };
 

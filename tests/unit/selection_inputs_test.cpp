@@ -197,7 +197,8 @@ TEST(Variants, SameLettersButForCaseSpaceAndPlural) {
       " wolves", " glass", " glasses", " ol",   "ol",      " golf.", " classes", "gunS"};
   const WordIndex index(static_cast<std::int64_t>(vocab.size()),
                         [&](auto id) { return vocab[id]; });
-  EXPECT_EQ(index.same_letters(0), (Ids{1, 2, 3, 4}));
+  EXPECT_EQ(index.same_letters(0), (Ids{1, 2, 3}));
+  EXPECT_EQ(index.same_letters(1), (Ids{0, 2, 3}));  // capitalised: a word's beginning
   EXPECT_EQ(index.same_letters(3), Ids{});  // no space before it: perhaps the end of a word
   EXPECT_EQ(index.same_letters(10), Ids{11});
   EXPECT_EQ(index.same_letters(11), Ids{10});
@@ -206,6 +207,29 @@ TEST(Variants, SameLettersButForCaseSpaceAndPlural) {
   EXPECT_EQ(index.same_letters(12), Ids{});
   EXPECT_EQ(index.same_letters(14), Ids{});
   EXPECT_FALSE(index.is_word(14));
+}
+
+// Other words that a careless rule takes for forms of one.
+TEST(Variants, EndingsThatMakeAnotherWord) {
+  const std::vector<std::string> vocab = {
+      " angel",  " Angeles", " bat",   " Bates", " fires", " fire",   " Fir",   " house", " hous",
+      " houses", " box",     " boxes", " hero",  " heros", " heroes", " Paris", " pari",  " glass",
+      " glas",   "ATION",    " ation", " menu",  " menus", "unia",    "Unia"};
+  const WordIndex index(static_cast<std::int64_t>(vocab.size()),
+                        [&](auto id) { return vocab[id]; });
+  EXPECT_EQ(index.same_letters(0), Ids{});
+  EXPECT_EQ(index.same_letters(2), Ids{});
+  EXPECT_EQ(index.same_letters(4), Ids{5});
+  EXPECT_EQ(index.same_letters(9), Ids{7});
+  EXPECT_EQ(index.same_letters(8), Ids{9});
+  EXPECT_EQ(index.same_letters(11), Ids{10});
+  EXPECT_EQ(index.same_letters(12), (Ids{13, 14}));
+  EXPECT_EQ(index.same_letters(14), Ids{12});
+  EXPECT_EQ(index.same_letters(15), Ids{});
+  EXPECT_EQ(index.same_letters(17), Ids{});
+  EXPECT_EQ(index.same_letters(19), Ids{});  // capitals throughout: perhaps the end of NATION
+  EXPECT_EQ(index.same_letters(21), Ids{22});
+  EXPECT_EQ(index.same_letters(24), Ids{23});
 }
 
 TEST(Variants, PluralsOfY) {
