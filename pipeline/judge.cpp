@@ -40,13 +40,13 @@ std::vector<std::string> ids_of(const std::vector<BatchQuestion>& questions) {
   return ids;
 }
 
-// Those that no line of the answers, good or not, belongs to.
+// Those that have no good answer.
 std::vector<BatchQuestion> without_answers(const std::vector<BatchQuestion>& questions,
                                            const std::string& answers) {
-  const auto ids = parse_batch_answers(answers).ids;
+  const auto contents = parse_batch_answers(answers).contents;
   std::vector<BatchQuestion> open;
   for (const auto& question : questions)
-    if (!ids.contains(question.id)) open.push_back(question);
+    if (!contents.contains(question.id)) open.push_back(question);
   return open;
 }
 

@@ -81,7 +81,6 @@ BatchAnswers parse_batch_answers(const std::string& text) {
     const auto record = json::parse(line, nullptr, /*allow_exceptions=*/false);
     const bool named =
         record.is_object() && record.contains("custom_id") && record["custom_id"].is_string();
-    if (named) answers.ids.insert(record["custom_id"].get<std::string>());
     const auto content = named ? content_of(record) : std::nullopt;
     if (content)
       answers.contents.emplace(record["custom_id"].get<std::string>(), *content);
@@ -96,7 +95,7 @@ std::string read_batch_answers(const std::filesystem::path& file,
   auto text = text_of(file);
   const auto answers = parse_batch_answers(text);
   const bool of_these =
-      std::ranges::any_of(ids, [&](const auto& id) { return answers.ids.contains(id); });
+      std::ranges::any_of(ids, [&](const auto& id) { return answers.contents.contains(id); });
   if (of_these) return text;
   std::error_code code;
   if (std::filesystem::exists(file, code))

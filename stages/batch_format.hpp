@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -28,13 +27,13 @@ std::string batch_answer(const std::string& id, const std::string& model,
 // 200, an error, no content) are left out and counted; the first good answer to a question holds.
 struct BatchAnswers {
   BatchContents contents;
-  std::set<std::string> ids;  // of all lines that name one, good answers or not
   std::int64_t malformed = 0;
 };
 BatchAnswers parse_batch_answers(const std::string& text);
 
-// The text of an answers' file with a line, good or not, for at least one of these ids; else empty,
-// with a warning where there is something of that name: an empty or foreign file, a directory.
+// The text of an answers' file with a good answer for at least one of these ids; else empty, with a
+// warning where there is something of that name: an empty or foreign file, one of errors alone, a
+// directory.
 // `questions` says which questions in the warning.
 std::string read_batch_answers(const std::filesystem::path& file,
                                const std::vector<std::string>& ids, const std::string& questions);

@@ -55,8 +55,14 @@ def test_both_questions_at_once(config, tmp_path, ranks):
     assert {feature_of(request) for request in asked} == {feature_of(request) for request in requests}
     assert len(requests) == 2 * len(asked)
     assert all("\nTokens: [" in request["body"]["messages"][0]["content"] for request in requests)
+    # Errors alone are no answers: the run goes on waiting.
+    failed = {"response": None, "error": {"code": 429, "message": "too many requests"}}
+    write(judge / "features.answers.jsonl", [json.dumps({"custom_id": request["custom_id"], **failed}) for request in requests])
+    assert "answers none of the questions" in wait_for(config, run, ranks)
+    # An error beside answers is a missing value, and asked again with the next questions.
     write(judge / "features.answers.jsonl",
-          [answer(request, YES if is_membership(request) else "Things.") for request in requests if request is not asked[0]])
+          [json.dumps({"custom_id": asked[0]["custom_id"], **failed})]
+          + [answer(request, YES if is_membership(request) else "Things.") for request in requests if request is not asked[0]])
     done = launch.run(config, run, *JUDGE, ranks=ranks)
     assert done.returncode == DONE and "1 features have no answer of the judge" in done.stderr
     states = contents(run / "selection.h5")["features/judged"]
