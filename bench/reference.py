@@ -1,4 +1,5 @@
-"""The reference's iteration with torch and with numpy from Python, on the same rows: a second peer.
+"""The reference's iteration with torch and with numpy from Python: a second peer, on the same rows or, without a file of
+them, on normal ones of the same shape (its time depends on the shape alone).
 
 usage: reference.py WIDTH ROWS RANK [RAW_FLOAT32_ROWS]   prints one line of JSON with seconds an iteration
 """

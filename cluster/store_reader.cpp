@@ -84,7 +84,8 @@ std::vector<T> read_slab(hid_t dataset, const std::vector<hsize_t>& shape, Range
 template <typename T>
 void expect_type(hid_t dataset) {
   const Handle stored(H5Dget_type(dataset), H5Tclose, "H5Dget_type");
-  if (H5Tequal(stored, hdf5::type_of<T>()) <= 0)
+  const Handle native(H5Tget_native_type(stored, H5T_DIR_ASCEND), H5Tclose, "H5Tget_native_type");
+  if (H5Tequal(native, hdf5::type_of<T>()) <= 0)  // whatever the order of its bytes
     throw DataError("holds " + hdf5::type_name(stored) + ", not " +
                     hdf5::type_name(hdf5::type_of<T>()));
 }

@@ -64,9 +64,6 @@ class Alternation {
   const Fit::Seconds& seconds() const { return seconds_; }
 
  protected:
-  [[noreturn]] static void refuse_overflow() {
-    throw DataError("the factorisation overflows: the embedding rows are too large");
-  }
   Alternation(double ridge, std::int64_t kept) : ridge_(ridge), kept_(kept) {}
 
   RidgeSystem ridge_;

@@ -362,8 +362,7 @@ std::vector<double> DeviceAlternation::read(const at::Tensor& reports) {
   std::int64_t i = 0;
   for (; i < numbers.size(0) && numbers[i][report::taken] > 0; ++i) {
     out.push_back(numbers[i][report::objective]);
-    if (!std::isfinite(out.back()))
-      throw DataError("the factorisation overflows: the embedding rows are too large");
+    if (!std::isfinite(out.back())) refuse_overflow();
     stop_ = numbers[i][report::stop] > 0;
     save_ = numbers[i][report::save] > 0;
   }

@@ -203,7 +203,6 @@ void add_weighted(const Half* rows, const std::int32_t* places, const float* fac
   add_halves(rows, places, factors, entries, width, sums);
 }
 
-// Four rows at a time, so that the sums are loaded and stored a quarter as often.
 // A column's sums stay in a register and the panel in a cache; the next one comes in meanwhile,
 // since lines in no order are not fetched ahead by themselves.
 QUENCH_CLONES void multiply_panel(const float* panel, const float* next, const std::int32_t* places,

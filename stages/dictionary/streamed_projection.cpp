@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cluster/collectives.hpp"
+#include "cluster/random.hpp"
 #include "stages/dictionary/projection.hpp"
 #include "stages/dictionary/search.hpp"
 #include "stages/dictionary/threshold.hpp"
@@ -16,6 +17,8 @@ namespace {
 
 // A sample over all ranks: large enough for a quantile, small beside the rows.
 constexpr std::int64_t fewest_samples = 1024, most_samples = 8192, sample_share = 32;
+// Columns that are searched together with a guess that may let all rows pass.
+constexpr std::int64_t careful = 16;
 
 class StreamedProjection final : public Projection {
  public:
@@ -34,8 +37,11 @@ class StreamedProjection final : public Projection {
   std::vector<float> pooled_quantile(const at::Tensor& sizes, std::int64_t place) const;
   std::vector<float> next_guess(const at::Tensor& solver, const SparseColumns& last) const;
   std::vector<std::int64_t> short_columns(const std::vector<std::int64_t>& columns);
+  void collect(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
+               const std::vector<float>& guess, std::int64_t together);
 
   const Rows& rows_;
+  cluster::KeyedRandom places_{0, "dictionary.sample"};
   std::unique_ptr<Search> search_;
   std::int64_t kept_, total_rows_;
   cluster::Communicator& comm_;
@@ -73,8 +79,8 @@ std::vector<float> StreamedProjection::pooled_quantile(const at::Tensor& sizes,
   return quantiles;
 }
 
-// Collective. For some columns a quantile of evenly spaced rows of all ranks, lowered by what
-// chance does to it.
+// Collective. For some columns a quantile of sampled rows of all ranks, one of every so many (not
+// every so many-th, which rows in a pattern would fool), lowered by what chance does to it.
 void StreamedProjection::sample(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
                                 std::vector<float>& guess) const {
   if (columns.empty()) return;
@@ -82,8 +88,11 @@ void StreamedProjection::sample(const at::Tensor& solver, const std::vector<std:
   const auto stride = std::max<std::int64_t>(1, total_rows_ / wanted);
   const auto count = (rows_.count() + stride - 1) / stride;
   const auto chosen = at::empty({count, rows_.width()}, at::kFloat);
-  for (std::int64_t i = 0; i < count; ++i)
-    rows_.copy(i * stride, 1, chosen.mutable_data_ptr<float>() + i * rows_.width());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto of = std::min(stride, rows_.count() - i * stride);
+    const auto row = i * stride + static_cast<std::int64_t>(places_.below(i, of));
+    rows_.copy(row, 1, chosen.mutable_data_ptr<float>() + i * rows_.width());
+  }
   const auto vectors = solver.index_select(0, at::tensor(at::IntArrayRef(columns), at::kLong));
   const auto sizes = at::mm(vectors, chosen.t()).abs_();
   const auto sampled = cluster::all_reduce_value(comm_, count, cluster::Op::sum);
@@ -123,6 +132,19 @@ std::vector<std::int64_t> StreamedProjection::short_columns(
   return out;
 }
 
+// So many columns at a time. Where everything ties, as in a column of zeros, n candidates would
+// stay.
+void StreamedProjection::collect(const at::Tensor& solver, const std::vector<std::int64_t>& columns,
+                                 const std::vector<float>& guess, std::int64_t together) {
+  for (std::int64_t i = 0; i < std::ssize(columns); i += together) {
+    const auto end = std::min(i + together, std::ssize(columns));
+    const std::vector<std::int64_t> part(columns.begin() + i, columns.begin() + end);
+    search_->collect(solver, part, guess, candidates_);
+    for (const auto k : part)
+      if (std::ssize(candidates_.rows[k]) > 8 * kept_) candidates_.keep_most(k, kept_);
+  }
+}
+
 const Candidates& StreamedProjection::screen(const at::Tensor& solver, const SparseColumns& last) {
   const auto vectors = rows_.scale() == 1 ? solver : solver * rows_.scale();
   auto guess = next_guess(vectors, last);
@@ -131,10 +153,7 @@ const Candidates& StreamedProjection::screen(const at::Tensor& solver, const Spa
   for (std::size_t k = 0; k < columns.size(); ++k) columns[k] = static_cast<std::int64_t>(k);
   share_ = 0;
   for (int round = 0; !columns.empty(); ++round) {
-    search_->collect(vectors, columns, guess, candidates_);
-    // Where everything ties, as in a column of zeros, n candidates would stay.
-    for (const auto k : columns)
-      if (std::ssize(candidates_.rows[k]) > 8 * kept_) candidates_.keep_most(k, kept_);
+    collect(vectors, columns, guess, round == 0 ? std::ssize(columns) : careful);
     share_ += static_cast<double>(columns.size()) / static_cast<double>(candidates_.columns());
     columns = short_columns(columns);
     for (const auto k : columns) guess[k] = round == 0 ? guess[k] * 0.7F : 0;

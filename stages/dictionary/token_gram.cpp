@@ -111,6 +111,20 @@ void fill(const Products& products, std::span<const std::int64_t> lines, std::in
   }
 }
 
+// Whether about this center rows are at most twice as far spread as about their mean: float32
+// rounding in C is in proportion to it.
+bool is_central(const std::vector<double>& center, const Rows& rows) {
+  const auto mean = mean_row(rows);
+  double length = 0, distance = 0;
+  for (std::size_t j = 0; j < mean.size(); ++j) {
+    length += mean[j] * mean[j];
+    distance += (center[j] - mean[j]) * (center[j] - mean[j]);
+  }
+  const double scale = rows.scale() * rows.scale();
+  const auto count = static_cast<double>(rows.count());
+  return count * distance <= rows.square_norm() / scale - count * length;
+}
+
 }  // namespace
 
 PanelMatrix::PanelMatrix(std::int64_t count) : count_(count), numbers_(panels() * count * width) {
@@ -146,6 +160,7 @@ const TokenGram& SharedTokenGram::block() const {
 
 TokenGram SharedTokenGram::of(const Rows& rows, std::span<const std::int32_t> tokens) const {
   const auto& shared = block();
+  if (!is_central(shared.center, rows)) return token_gram(rows);
   const auto count = rows.count();
   std::vector<std::int64_t> own;            // lines that the block lacks
   std::vector<std::int64_t> lines, places;  // the others, and where they are in the block

@@ -49,7 +49,8 @@ struct TokenGram {
 };
 
 // Of all pairs of `rows`, about their mean; each pair is computed once: n^2 d flops, float64 sums
-// of short float32 ones. Local, uses ATen's intra-op threads.
+// of short float32 ones where the rows are bfloat16 and the processor multiplies these, else
+// float32 ones of centered rows. Local, uses ATen's intra-op threads.
 TokenGram token_gram(const Rows& rows);
 
 // The block of C that many factorisations have in common (the neutral text's tokens), computed when
@@ -60,7 +61,7 @@ class SharedTokenGram {
   SharedTokenGram(std::vector<std::int32_t> tokens, std::function<Rows()> rows);
 
   // As token_gram(rows) of `tokens` (ascending; the shared ones' block is copied), about the shared
-  // tokens' mean.
+  // tokens' mean; about their own, and all anew, where that mean lies far off.
   TokenGram of(const Rows& rows, std::span<const std::int32_t> tokens) const;
 
  private:

@@ -4,12 +4,17 @@
 
 namespace quench {
 
+void refuse_overflow() {
+  throw DataError("the factorisation overflows: the rows' numbers are too large");
+}
+
 at::Tensor RidgeSystem::factor(const at::Tensor& matrix) {
   for (;;) {
     auto system = matrix.clone();
     system.diagonal().add_(lambda_);
     auto [factor, info] = at::linalg_cholesky_ex(system);
     if (info.item<int>() == 0) return factor;
+    if (!at::isfinite(system).all().item<bool>()) refuse_overflow();
     raise();
   }
 }

@@ -100,6 +100,24 @@ def test_all_ranks_and_mpirun_killed_at_once(config, reference, tmp_path, stage)
     assert_same(run, reference)
 
 
+def test_killed_inside_a_factorisation(config, tmp_path):
+    """One dictionary of all concepts, whose rows are shared out: it goes on from its checkpoint, on another number of ranks."""
+    joint = settings("dictionary.scope=catalog", "dictionary.stop=patience", "dictionary.patience=300",
+                     "dictionary.max_iterations=300", "relearning.enabled=false", "activations.layers=")
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert launch.run(config, whole, *joint, ranks=2).returncode == DONE
+    saving = [*joint, *settings("dictionary.checkpoint=0")]
+    started = launch.Started(launch.command(config, run, *saving, ranks=2), tmp_path / "log")
+    started.wait_for(lambda: any((run / "journals" / "dictionary").glob("*.fit")))
+    started.kill_all()
+    assert not (run / "dictionary.h5").exists()
+    done = launch.run(config, run, *joint, ranks=3)
+    assert done.returncode == DONE, done.stderr
+    assert "a factorisation goes on after iteration" in done.stderr
+    assert_same(run, whole, rtol=1e-4, atol=1e-5, stages=["corpus", "dictionary", "selection"])
+    assert leftovers(run) == []
+
+
 @pytest.fixture
 def before_relearning(reference, tmp_path):
     """A copy of the reference that has its attacks before it."""

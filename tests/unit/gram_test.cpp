@@ -57,5 +57,66 @@ TEST(TokenGram, IsThatOfTheRowsAlsoWithABlockThatIsShared) {
   }
 }
 
+// A row that the neutral text's tokens have by themselves, far from all others: about it C would be
+// made of numbers so long that their rounding decides who wins.
+TEST(TokenGram, LeavesASharedMeanThatIsFarOff) {
+  constexpr std::int64_t count = 1100, width = 24;
+  auto columns = make_columns(count, width);
+  for (std::int64_t j = 0; j < width; ++j) columns[7 * width + j] *= 4;
+  const auto tokens = make_tokens(count);
+  const Rows rows(columns, tokens, width, 1);
+  const std::vector<std::int32_t> far{tokens[7]};
+  const auto first = columns.begin() + 7 * width;
+  const std::vector<float> its(first, first + width);
+  const SharedTokenGram block(far, [&] { return Rows(its, far, width, 1); });
+  EXPECT_EQ(block.of(rows, tokens).center, token_gram(rows).center);
+
+  Options options;
+  options.rank = 20;
+  options.form = "gram";
+  options.max_iterations = 8;
+  Shard shard{rows, 0, count};
+  shard.token_gram = [&](const Rows& all) { return block.of(all, tokens); };
+  const auto fit = factorise(shard, normal_initial(options, "test"), options,
+                             *cluster::make_self_communicator());
+  EXPECT_EQ(fit.form, "gram");
+  options.form = "bounded";
+  const auto bounded = fit_of(columns, width, options);
+  for (std::size_t i = 0; i < bounded.objective.size(); ++i)
+    EXPECT_NEAR(fit.objective[i], bounded.objective[i], 1e-5 * bounded.objective[i]) << i;
+}
+
+TEST(TokenGram, KeepsASharedMeanThatIsNear) {
+  const auto columns = make_columns(400, 24);
+  const auto tokens = make_tokens(400);
+  const Rows rows(columns, tokens, 24, 1);
+  const auto half = std::span(tokens).first(200);
+  const SharedTokenGram block({half.begin(), half.end()}, [&] {
+    return Rows(std::span(columns).first(200 * 24), half, 24, 1);
+  });
+  EXPECT_NE(block.of(rows, tokens).center, token_gram(rows).center);
+}
+
+TEST(Factorise, GramGoesOnFromASavedState) {
+  const auto columns = make_columns(1100, 24);
+  Options options;
+  options.rank = 20;
+  options.form = "gram";
+  const auto whole = fit_of(columns, 24, options);
+  ASSERT_EQ(whole.form, "gram");
+  ASSERT_GT(whole.objective.size(), 20U);
+  FitState saved;
+  std::int64_t iterations = 0;
+  FitHooks hooks;
+  hooks.stop = [&] { return ++iterations == 15; };
+  hooks.save = [&](const FitState& state) { saved = state; };
+  const auto self = cluster::make_self_communicator();
+  EXPECT_THROW(fit_in(*self, columns, 24, options, hooks), Stopped);
+  ASSERT_EQ(saved.objective.size(), 15U);
+  FitHooks again;
+  again.resume = [&] { return saved; };
+  expect_same_fit(fit_in(*self, columns, 24, options, again), whole);
+}
+
 }  // namespace
 }  // namespace quench::dictionary
