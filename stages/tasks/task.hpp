@@ -12,7 +12,7 @@
 #include "stages/types.hpp"
 
 // Tasks: what is asked of a model, how, and what the answer means. A new one is a file that defines
-// NAME_task() and a line in registry.cpp.
+// NAME_task() and a line in stages/task_list.hpp.
 namespace quench::tasks {
 
 // What the corpus stage lets tasks make probes with.
