@@ -108,7 +108,7 @@ function showSummary() {
   if (data.judge && data.judge.asked)
     notes.push(`A judge was asked about ${data.judge.asked} features; ${data.judge.missing} have no answer that can be read, and are not selected.`);
   if (data.judged) {
-    const pair = j => `${fixed(j.base)} → ${fixed(j.joint)}`;
+    const pair = j => `${fixed(j.base)} → ${fixed(j.joint)}` + (isNumber(j.difference_low) ? ` (by ${fixed(j.difference)}, 95% interval ${fixed(j.difference_low)} – ${fixed(j.difference_high)}, n ${j.n})` : '');
     notes.push(`A judge rated answers to instructions 0 to 2: relatedness ${pair(data.judged.related)}, fluency ${pair(data.judged.fluent)} (untouched → erased). ` +
       `${data.judged.missing} of ${data.judged.asked} verdicts are missing and count for nothing.`);
     const m = data.mean.by_judge;
