@@ -9,6 +9,7 @@
 #include "cluster/error.hpp"
 #include "stages/dictionary/alternation.hpp"
 #include "stages/dictionary/laps.hpp"
+#include "stages/dictionary/one_thread.hpp"
 #include "stages/dictionary/panels.hpp"
 #include "stages/dictionary/threshold.hpp"
 #include "stages/dictionary/winners.hpp"
@@ -163,25 +164,11 @@ bool well_posed(const at::Tensor& matrix) {
   return pivots.min().item<double>() > least_pivot;
 }
 
-// While it lives, ATen works on the calling thread alone: waking others takes longer than a small
-// system does.
-class OneThread {
- public:
-  OneThread() { at::set_num_threads(1); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() { at::set_num_threads(before_); }
-
- private:
-  int before_ = at::get_num_threads();
-};
-
 // Steps 1 and 3 of the reference, then F~ as M = X (F^T F + lambda I)^-1 or, where the rounding of
 // C would matter, itself.
 void GramAlternation::solve() {
-  constexpr std::int64_t small = 256;
   std::optional<OneThread> alone;
-  if (rank_ <= small) alone.emplace();
+  OneThread::where_small(alone, rank_ * rank_ * rank_);
   const auto scales = gram_.diagonal().sqrt().clamp_min(1e-8);
   mix_ = ridge_.inverse(gram_).mul_(scales);
   features_from_ = current_;

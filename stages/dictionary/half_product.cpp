@@ -42,7 +42,7 @@ class Entered {
 
 }  // namespace
 
-bool HalfProduct::available() { return !half_engines().empty(); }
+bool HalfProduct::available() { return !half_engines().empty() && best_engine().speed > 1; }
 
 double HalfProduct::speed() { return available() ? best_engine().speed : 1; }
 

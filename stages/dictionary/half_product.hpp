@@ -12,14 +12,14 @@
 namespace quench::dictionary {
 
 // A copy of bfloat16 rows in the order in which a processor with bfloat16 products takes them: by
-// dot products of pairs (AVX512-BF16), twice the rate of float32, or by tiles (AMX), several times
-// that rate. Products of two numbers are exact, sums are float32. Local.
+// dot products of pairs (AVX512-BF16), twice the rate of float32 on AMD's, or by tiles (AMX),
+// several times that rate. Products of two numbers are exact, sums are float32. Local.
 class HalfProduct {
  public:
   // Rows at a time.
   static constexpr std::int64_t block_rows = HalfEngine::block_rows;
 
-  // Whether this processor can.
+  // Whether this processor can, faster than products of float32.
   static bool available();
   // How many times the rate of a float32 product, about; 1 where it cannot.
   static double speed();
