@@ -79,21 +79,22 @@ bool differ(double a, double b) {
   return std::abs(a - b) > rounding * std::max({1.0, std::abs(a), std::abs(b)});
 }
 
-// What a difference is a mean of.
-enum class Of : std::uint8_t { items, concepts };
+// What is compared: means over concepts, or one concept.
+enum class Of : std::uint8_t { means, one_concept };
 
-// One figure in both runs. Nothing: they cannot be compared. Of few items a difference has no p,
-// and never counts as moved; of concepts it does where their signs say so too. Rounding never does.
-json side_by_side(const Estimate& a, const Estimate& b, const std::optional<Difference>& d,
-                  bool paired, Of of) {
+// One figure in both runs. Nothing: they cannot be compared. A difference of less than `fewest` has
+// no p, and never counts as moved; nor does rounding, nor a mean whose p says otherwise.
+json side_by_side(Of of, const Estimate& a, const Estimate& b, const std::optional<Difference>& d,
+                  bool paired, std::int64_t fewest) {
   json figure = {{"a", to_json(a)}, {"b", to_json(b)}};
   if (!d || std::isnan(d->value)) return figure;
-  const bool enough = of == Of::concepts ? !(d->p >= 0.05) : d->n >= fewest_items;
+  const bool enough = d->n >= fewest;
+  const bool by_chance = of == Of::means && d->p >= 0.05;
   figure["difference"] = to_json(*d);
   figure["n"] = d->n;
-  figure["p"] = of == Of::concepts || enough ? number(d->p) : json();
+  figure["p"] = enough ? number(d->p) : json();
   figure["paired"] = paired;
-  figure["moved"] = enough && d->is_beyond_interval() && differ(a.value, b.value);
+  figure["moved"] = enough && !by_chance && d->is_beyond_interval() && differ(a.value, b.value);
   return figure;
 }
 
@@ -275,7 +276,7 @@ class Comparison {
       auto item = describe(both);
       item["figures"] = both.paired
                             ? paired(both, means)
-                            : figures(Whose::one_concept, a_.scores(both.a), b_.scores(both.b));
+                            : figures(Of::one_concept, a_.scores(both.a), b_.scores(both.b));
       if (are_attacked(both)) item["figures"][relearned] = came_back(both, means_back);
       out["concepts"].push_back(std::move(item));
     }
@@ -294,11 +295,8 @@ class Comparison {
             {"tokens", {a_.tokens(both.a), b_.tokens(both.b)}}};
   }
 
-  // What is compared: means over concepts, or one concept.
-  enum class Whose : std::uint8_t { means, one_concept };
-
   // `paired`: the differences of all figures; empty: unpaired ones.
-  json figures(Whose whose, const evaluation::Scores& a, const evaluation::Scores& b,
+  json figures(Of of, const evaluation::Scores& a, const evaluation::Scores& b,
                const std::vector<Difference>& paired = {}) const {
     json named = json::object();
     for (const auto& name : compared_figures()) {
@@ -306,13 +304,13 @@ class Comparison {
       const auto f = figure_index(name);
       if (std::isnan(a.figures[f].value) && std::isnan(b.figures[f].value)) continue;
       std::optional<Difference> d;
-      const bool is_paired = !paired.empty() && (whose == Whose::means || has_items(name));
-      if ((whose == Whose::means || is_of_a_concept(name)) && is_comparable(name))
+      const bool is_paired = !paired.empty() && (of == Of::means || has_items(name));
+      if ((of == Of::means || is_of_a_concept(name)) && is_comparable(name))
         d = is_paired ? paired[f] : evaluation::unpaired_difference(a.figures[f], b.figures[f]);
-      // Whether resamples draw concepts: general items, where they are not stored, are few.
-      const bool of_concepts = whose == Whose::means && (has_items(name) || !is_paired);
-      named[name] = side_by_side(a.figures[f], b.figures[f], d, is_paired,
-                                 of_concepts ? Of::concepts : Of::items);
+      // Where resamples draw concepts alone, these are what must not be too few.
+      const bool few_do = of == Of::means && (has_items(name) || !is_paired);
+      named[name] =
+          side_by_side(of, a.figures[f], b.figures[f], d, is_paired, few_do ? 1 : fewest_items);
     }
     return named;
   }
@@ -335,14 +333,14 @@ class Comparison {
     const auto purpose = "diff/" + a_.corpus().hash(both.a);
     const ConceptFigures a(a_, both.a, purpose), b(b_, both.b, purpose);
     if (counts(both)) means.add(a, b);
-    return figures(Whose::one_concept, a_.scores(both.a), b_.scores(both.b),
+    return figures(Of::one_concept, a_.scores(both.a), b_.scores(both.b),
                    evaluation::paired_difference(a.sample(), b.sample(), resamples_));
   }
 
   // Over the concepts that are edited and asked the same in both; else of each run's own.
   json overall(std::int64_t counted, const Means& means) const {
-    if (counted == 0) return figures(Whose::means, a_.mean(), b_.mean());
-    return figures(Whose::means, means.a(), means.b(), means.difference());
+    if (counted == 0) return figures(Of::means, a_.mean(), b_.mean());
+    return figures(Of::means, means.a(), means.b(), means.difference());
   }
 
   // Figures whose paired difference is of resampled concepts, but of general items as they are.
@@ -377,7 +375,7 @@ class Comparison {
       means.add(a, b);
       d = evaluation::paired_difference(a, b, resamples_)[figure_index("own_left")];
     }
-    auto figure = by_same_rules(in_a.left, in_b.left, d, is_same_record(both), Of::items);
+    auto figure = by_same_rules(Of::one_concept, in_a.left, in_b.left, d, is_same_record(both));
     figure["seeds"] = {in_a.seeds, in_b.seeds};
     return figure;
   }
@@ -386,17 +384,18 @@ class Comparison {
   json overall_back(std::int64_t attacked, const Means& means) const {
     if (attacked == 0) {
       const auto &a = a_.attacks()->mean(), &b = b_.attacks()->mean();
-      return by_same_rules(a, b, evaluation::unpaired_difference(a, b), false, Of::concepts);
+      return by_same_rules(Of::means, a, b, evaluation::unpaired_difference(a, b), false);
     }
     const auto f = figure_index("own_left");
-    return by_same_rules(means.a().figures[f], means.b().figures[f], means.difference()[f], true,
-                         Of::concepts);
+    return by_same_rules(Of::means, means.a().figures[f], means.b().figures[f],
+                         means.difference()[f], true);
   }
 
   // Side by side, and compared where what is left is measured alike.
-  json by_same_rules(const Estimate& a, const Estimate& b, const Difference& d, bool paired,
-                     Of of) const {
-    return side_by_side(a, b, same_rules_ ? std::optional(d) : std::nullopt, paired, of);
+  json by_same_rules(Of of, const Estimate& a, const Estimate& b, const Difference& d,
+                     bool paired) const {
+    return side_by_side(of, a, b, same_rules_ ? std::optional(d) : std::nullopt, paired,
+                        of == Of::means ? 1 : fewest_items);
   }
 
   static void count_moved(json& out) {

@@ -168,6 +168,10 @@ def test_diff_pairs_what_was_asked_of_both(reference, stronger, names):
     signs = np.array(list(itertools.product([-1, 1], repeat=len(each))))
     assert overall["p"] == pytest.approx((abs(signs @ each) >= abs(each.sum()) - 1e-12).mean())
     assert "own_open_accuracy" in told["overall"]["figures"] and "base_own_margin" not in told["overall"]["figures"]
+    # Three concepts' signs cannot tell: no mean of theirs moves against its p, however far from 0 its interval is.
+    means = [one for one in told["overall"]["figures"].values() if "difference" in one]
+    assert any(one["p"] is not None and one["p"] >= 0.05 and (one["difference"][1] > 0 or one["difference"][2] < 0) for one in means)
+    assert all(one["p"] is None or one["p"] < 0.05 for one in means if one["moved"])
     # All concepts share the general questions: one difference, not as many as there are concepts.
     general = told["overall"]["figures"]["general_margin"]
     assert (general["p"] < 0.05) == general["moved"] or 0.01 < general["p"] < 0.1
