@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <optional>
 
 #include "cluster/collectives.hpp"
 #include "cluster/error.hpp"
@@ -120,8 +119,7 @@ void DirectAlternation::take(SparseColumns coefficients, const Request& asked) {
 // Collective. Steps 1 and 3 of the reference, then F~ = F (F^T F + lambda I)^-1; where d < K from
 // the smaller system, (F F^T + lambda I)^-1 F.
 at::Tensor DirectAlternation::solver() {
-  std::optional<OneThread> alone;
-  OneThread::where_small(alone, rank_ * rank_ * shard_.rows.width());
+  const OneThread alone(rank_ * rank_ * shard_.rows.width());
   own_features_ = ridge_.solve(gram_, product_);
   own_features_.mul_(gram_.diagonal().sqrt().clamp_min(1e-8).unsqueeze(1));
   features_ = slices_.gather(own_features_);
@@ -139,8 +137,7 @@ double cross_of(const at::Tensor& a, const at::Tensor& b) {
 
 // Collective. Step 6, without a residual: ||A||^2 - 2 <F, A G> + <F^T F, G^T G>.
 double DirectAlternation::objective() const {
-  std::optional<OneThread> alone;
-  OneThread::where_small(alone, rank_ * rank_ * shard_.rows.width());
+  const OneThread alone(rank_ * rank_ * shard_.rows.width());
   const auto rank = features_.size(0), width = features_.size(1);
   const double cross = -2 * cross_of(own_features_, product_);
   const auto with = [&](at::ScalarType type) {

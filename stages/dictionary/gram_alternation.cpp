@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include "cluster/error.hpp"
 #include "stages/dictionary/alternation.hpp"
@@ -167,8 +168,7 @@ bool well_posed(const at::Tensor& matrix) {
 // Steps 1 and 3 of the reference, then F~ as M = X (F^T F + lambda I)^-1 or, where the rounding of
 // C would matter, itself.
 void GramAlternation::solve() {
-  std::optional<OneThread> alone;
-  OneThread::where_small(alone, rank_ * rank_ * rank_);
+  std::optional<OneThread> alone(std::in_place, rank_ * rank_ * rank_);
   const auto scales = gram_.diagonal().sqrt().clamp_min(1e-8);
   mix_ = ridge_.inverse(gram_).mul_(scales);
   features_from_ = current_;

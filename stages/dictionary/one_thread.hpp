@@ -3,27 +3,27 @@
 #include <ATen/Parallel.h>
 
 #include <cstdint>
-#include <optional>
 
 namespace quench::dictionary {
 
-// While it lives, ATen works on the calling thread alone: waking others takes longer than a small
-// system does.
+// While it lives, ATen works on the calling thread alone where products of so many multiplications
+// are small: waking others takes longer.
 class OneThread {
  public:
-  OneThread() { at::set_num_threads(1); }
+  explicit OneThread(std::int64_t multiplications) : is_small_(multiplications <= small) {
+    if (is_small_) at::set_num_threads(1);
+  }
   OneThread(const OneThread&) = delete;
   OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() { at::set_num_threads(before_); }
-
-  // Makes `alone` where products of so many multiplications are small.
-  static void where_small(std::optional<OneThread>& alone, std::int64_t multiplications) {
-    constexpr std::int64_t small = std::int64_t{1} << 24;  // as of 256 x 256 x 256
-    if (multiplications <= small) alone.emplace();
+  ~OneThread() {
+    if (is_small_) at::set_num_threads(before_);
   }
 
  private:
+  static constexpr std::int64_t small = std::int64_t{1} << 24;  // as of 256 x 256 x 256
+
   int before_ = at::get_num_threads();
+  bool is_small_;
 };
 
 }  // namespace quench::dictionary
